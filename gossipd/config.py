@@ -1,0 +1,181 @@
+"""The protocol's settings: frozen, units in their names, checked on construction, with presets as differences from LAN.
+
+Opens no file; where a setting comes from (TOML, flag, environment) is the shell's business.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gossipd.errors import ConfigError
+
+
+def _check(section: str, settings: Any, **expected: tuple[float, float]) -> None:
+    """Raise ConfigError for the first field outside its inclusive range; NaN is outside every range."""
+    for name, (least, most) in expected.items():
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            raise ConfigError(f"{section}.{name}={value!r}, expected {least:g} to {most:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeConfig:
+    """The failure detector (SWIM section 3.1, Lifeguard section 3)."""
+
+    interval_s: float = 1.0
+    """Seconds between two probes; each probes one member. Shorter finds crashes sooner and costs packets in proportion."""
+    timeout_s: float = 0.5
+    """Ceiling of seconds to wait for a direct ack; take the network's 99th-percentile round trip. Below interval_s."""
+    timeout_floor_s: float = 0.2
+    """Floor of the same wait: a peer's measured round trip moves it between floor and ceiling. Cover a scheduler's hiccup."""
+    indirect: int = 3
+    """Helpers asked when the direct ack is late. More of them survive more packet loss."""
+    nack_after: float = 0.7
+    """Part of the prober's remaining window after which a helper says that it lives but the target is silent."""
+    stream_ping: bool = True
+    """Whether a late ack also tries TCP: averts suspicion when only UDP is blocked, and says so."""
+    awareness_max: int = 8
+    """One above the worst own-health score; interval and time-out stretch by up to this factor (Lifeguard's S + 1)."""
+    isolation_periods: int = 5
+    """Probe periods without an ack from anyone after which the node calls itself isolated."""
+    oversleep_s: float = 0.25
+    """How late our own timers may fire before the delay is ours, and held against nobody else."""
+
+    def __post_init__(self) -> None:
+        _check("probe", self, interval_s=(0.01, 600), timeout_s=(0.001, 600), timeout_floor_s=(0.0005, 600))
+        _check("probe", self, indirect=(0, 16), nack_after=(0.1, 0.95), awareness_max=(1, 64))
+        _check("probe", self, isolation_periods=(2, 1_000), oversleep_s=(0.001, 600))
+        if not self.timeout_s < self.interval_s:
+            raise ConfigError(f"probe.timeout_s={self.timeout_s!r}, expected below probe.interval_s={self.interval_s!r}")
+        if not self.timeout_floor_s <= self.timeout_s:
+            raise ConfigError(
+                f"probe.timeout_floor_s={self.timeout_floor_s!r}, expected at most probe.timeout_s={self.timeout_s!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspicionConfig:
+    """How long a suspect may stay silent (SWIM section 4.2, Lifeguard section 4)."""
+
+    factor: float = 4.0
+    """Least wait = factor x max(1, log10 members) x probe.interval_s. Higher: fewer false alarms, slower detection."""
+    max_factor: float = 6.0
+    """Longest wait = max_factor x least wait, when nobody else confirms the suspicion."""
+
+    def __post_init__(self) -> None:
+        _check("suspicion", self, factor=(1, 100), max_factor=(1, 100))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GossipConfig:
+    """How news spreads: at once to a few, then on ticks and probe traffic until its budget is spent."""
+
+    interval_s: float = 0.2
+    """Seconds between gossip ticks while there is news left to send."""
+    fanout: int = 3
+    """Members told at each tick."""
+    retransmit_factor: float = 4.0
+    """Sends per message and member = factor x ceil(log10(members + 1))."""
+    eager_window_s: float = 0.004
+    """Seconds that fresh news waits for company before it is pushed."""
+    eager_fanout: int = 4
+    """Members told at once: the two ring neighbours, and this many less two at random."""
+    eager_packets_per_s: float = 250.0
+    """Eager packets a second on average; past it, news waits for ticks."""
+    eager_packets_burst: int = 250
+    """Eager packets at once after a quiet time."""
+    to_dead_s: float = 30.0
+    """Seconds that the dead remain gossip targets, so that a wrong verdict reaches its victim."""
+
+    def __post_init__(self) -> None:
+        _check("gossip", self, interval_s=(0.01, 60), fanout=(1, 32), retransmit_factor=(1, 32))
+        _check("gossip", self, eager_window_s=(0, 1), eager_fanout=(2, 32), eager_packets_per_s=(1, 1e6))
+        _check("gossip", self, eager_packets_burst=(1, 1_000_000), to_dead_s=(0, 86_400))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncConfig:
+    """Anti-entropy, and the search for lost peers."""
+
+    interval_s: float = 30.0
+    """Seconds between syncs with one random member."""
+    timeout_s: float = 10.0
+    """Seconds that a stream may take to connect, and then may stay without progress."""
+    reconnect_interval_s: float = 1.0
+    """Seconds between tries to reach a dead peer or a seed; all members together try each dead peer about once in it."""
+    seed_interval_s: float = 30.0
+    """Seconds between tries of a seed that is no member while the cluster is otherwise well; one second when alone."""
+    forget_after_s: float = 86_400.0
+    """Seconds that a dead or departed member, and a dead one's records, are remembered."""
+    peer_book_age_s: float = 30 * 86_400.0
+    """Seconds since last contact after which a peer's address is dropped from the peer book."""
+
+    def __post_init__(self) -> None:
+        _check("sync", self, interval_s=(0.05, 86_400), timeout_s=(0.05, 600), reconnect_interval_s=(0.05, 3_600))
+        _check("sync", self, seed_interval_s=(0.05, 86_400), forget_after_s=(1, 30 * 86_400))
+        _check("sync", self, peer_book_age_s=(1, 10 * 365 * 86_400))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogConfig:
+    """Local registrations and the records of others."""
+
+    connection_grace_s: float = 3.0
+    """Seconds that an instance outlives its client's connection, so that the same client may come back without a blip."""
+    epoch_grace_s: float = 10.0
+    """Seconds that a restarted owner's former records are still answered until it has published the new ones."""
+
+    def __post_init__(self) -> None:
+        _check("catalog", self, connection_grace_s=(0, 3_600), epoch_grace_s=(0, 3_600))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveConfig:
+    """A graceful exit."""
+
+    timeout_s: float = 5.0
+    """Most seconds that leaving may take; what was not heard by then is left to the failure detector."""
+    linger_s: float = 1.0
+    """Seconds to go on answering probes after the news has been sent, or leaving would look like a crash."""
+
+    def __post_init__(self) -> None:
+        _check("leave", self, timeout_s=(0.05, 600), linger_s=(0, 60))
+        if self.linger_s > self.timeout_s:
+            raise ConfigError(f"leave.linger_s={self.linger_s!r}, expected at most leave.timeout_s={self.timeout_s!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolConfig:
+    """All that the protocol core can be told. Every member of a cluster should run the same preset."""
+
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    suspicion: SuspicionConfig = field(default_factory=SuspicionConfig)
+    gossip: GossipConfig = field(default_factory=GossipConfig)
+    sync: SyncConfig = field(default_factory=SyncConfig)
+    catalog: CatalogConfig = field(default_factory=CatalogConfig)
+    leave: LeaveConfig = field(default_factory=LeaveConfig)
+
+
+LAN = ProtocolConfig()
+"""One data centre: round trips of a few milliseconds. The figures are memberlist's where ours do the same."""
+
+WAN = replace(
+    LAN,
+    probe=replace(LAN.probe, interval_s=5.0, timeout_s=3.0, timeout_floor_s=0.5),
+    suspicion=replace(LAN.suspicion, factor=6.0),
+    gossip=replace(LAN.gossip, interval_s=0.5, fanout=4, eager_window_s=0.02, to_dead_s=60.0),
+    sync=replace(LAN.sync, interval_s=60.0, timeout_s=30.0, reconnect_interval_s=5.0),
+    leave=replace(LAN.leave, timeout_s=10.0, linger_s=3.0),
+)
+"""Members far apart: round trips up to a second."""
+
+LOCAL = replace(
+    LAN,
+    probe=replace(LAN.probe, timeout_s=0.3, timeout_floor_s=0.15, indirect=1, interval_s=0.5),
+    suspicion=replace(LAN.suspicion, factor=3.0),
+    gossip=replace(LAN.gossip, interval_s=0.1, retransmit_factor=2.0, to_dead_s=15.0),
+    sync=replace(LAN.sync, interval_s=10.0, timeout_s=2.0, seed_interval_s=5.0),
+    leave=replace(LAN.leave, timeout_s=3.0, linger_s=0.3),
+)
+"""Everything on one machine: demos and tests."""
+
+PRESETS = {"lan": LAN, "wan": WAN, "local": LOCAL}

@@ -1,0 +1,1 @@
+"""What services run where: records by owner, tombstones, quotas, queries."""

@@ -1,0 +1,67 @@
+"""What a machine may ask of the node: frozen values, returned in the order in which they are to be carried out."""
+
+from dataclasses import dataclass
+
+from gossipd.core.events import Event
+from gossipd.ids import Address, NodeId
+from gossipd.records import Claim, Record
+from gossipd.wire.messages import Announce, Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tell:
+    """Send *message* to a member at its known address; what room is left in the datagram carries gossip."""
+
+    target: NodeId
+    message: Message
+    first: Claim | None = None
+    """Goes in front of *message*: the accusation itself, to a member that is probed while not alive (buddy)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Send *message* back to where a datagram came from. Gossip rides along only if *member* is one (not None)."""
+
+    target: Address
+    message: Message
+    member: NodeId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Tell everybody. It replaces whatever is queued under the same key."""
+
+    item: Claim | Record | Announce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuse:
+    """Our probe of *member* failed: claim it to be suspect, unless we have reason to suspect ourselves."""
+
+    member: NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPing:
+    """Ping *target* over a stream beside the helpers; its Ack is given back with *sequence*. At most *timeout_s*."""
+
+    target: NodeId
+    sequence: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconnect:
+    """A lost peer answered: sync with it at once."""
+
+    target: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Tell the users."""
+
+    event: Event
+
+
+Effect = Tell | Answer | Spread | Accuse | StreamPing | Reconnect | Report

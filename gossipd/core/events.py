@@ -1,0 +1,118 @@
+"""What users may hear: every change of belief, with its evidence. The shell logs them, watchers get them, `why` keeps them."""
+
+from dataclasses import dataclass, field
+
+from gossipd.ids import Address, Incarnation, NodeId, Version
+from gossipd.records import Record, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberChanged:
+    """The belief about *member* changed. *before* None: it is new; *after* None: it was forgotten.
+
+    *accuser* made the claim, *source* handed it to us (we ourselves, or a peer); *how* is the path: "probe", "gossip", "sync",
+    "timer", "self", "command". Equal *before* and *after* with a new *incarnation*: it refuted, moved or restarted.
+    """
+
+    member: NodeId
+    before: Status | None
+    after: Status | None
+    incarnation: Incarnation
+    address: Address
+    accuser: NodeId
+    source: NodeId
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordChanged:
+    """The record *key* of *owner* changed. *before* None: it is new; *after* None: it is gone (tombstone, floor, forgotten)."""
+
+    owner: NodeId
+    key: str
+    before: Record | None
+    after: Record | None
+    version: Version
+    source: NodeId
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationChanged:
+    """The node began or ceased to believe that it is the one cut off (D3)."""
+
+    isolated: bool
+    silent_s: float
+    """Seconds since anybody answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameConflict:
+    """A live process at *address* bears our name. Neither is stopped; an operator must rename one."""
+
+    address: Address
+    incarnation: Incarnation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatagramsBlocked:
+    """*member* answered over TCP but not over UDP: a firewall or a packet-size problem between it and us."""
+
+    member: NodeId
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overslept:
+    """Our own timers fired *by_s* seconds late; outstanding deadlines were moved by as much, and nobody was accused for it."""
+
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRaised:
+    """Our former self outranked us (lost disk and a clock set back), so we took a later *epoch*; it must be persisted."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncFinished:
+    """A sync with *address* ended; *peer* is its name when it got that far, *error* None when it succeeded."""
+
+    stream: int
+    address: Address
+    peer: NodeId | None
+    opened_by_us: bool
+    items_received: int = 0
+    items_sent: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationsChanged:
+    """The set of kept local registrations changed and must be persisted (`Node.kept_registrations`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveFinished:
+    """We have said goodbye and lingered: the process may exit."""
+
+    heard: bool = field(default=True)
+    """Whether the news went out as often as intended; False when the time-out came first or nobody was there."""
+
+
+Event = (
+    MemberChanged
+    | RecordChanged
+    | IsolationChanged
+    | NameConflict
+    | DatagramsBlocked
+    | Overslept
+    | EpochRaised
+    | SyncFinished
+    | RegistrationsChanged
+    | LeaveFinished
+)

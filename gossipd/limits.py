@@ -1,0 +1,114 @@
+"""Every cap, with its arithmetic. What grows is bounded where it is inserted, and what is refused is counted."""
+
+DATAGRAM_BYTES_MAX = 1_400
+"""Largest datagram sent or accepted: 1,500 Ethernet - 50 VXLAN - 40 IPv6 - 8 UDP = 1,402, rounded down."""
+
+SEAL_HEADER_BYTES = 25
+"""Version 1 + key id 4 + session 12 + counter 8."""
+
+SEAL_TAG_BYTES = 16
+"""The AES-GCM tag."""
+
+PAYLOAD_BYTES_MAX = DATAGRAM_BYTES_MAX - SEAL_HEADER_BYTES - SEAL_TAG_BYTES
+"""What a sealed datagram carries: 1,359 bytes of sender and messages."""
+
+GOSSIP_MESSAGE_BYTES_MAX = 1_100
+"""Largest encoded message that may ride in a datagram: leaves room for the sender (65) and the largest probe message
+(PingRequest, about 90) with slack. Anything larger is announced by version and fetched over a stream."""
+
+MESSAGES_PER_DATAGRAM_MAX = 256
+"""A message is at least 4 bytes; 256 is far above the 60 smallest that real traffic packs into 1,359 bytes."""
+
+STREAM_FRAME_BYTES_MAX = 65_536
+"""Largest sealed frame on a stream: bounds what one peer makes us hold before we can check a single byte of it."""
+
+STREAM_BYTES_MAX = 32 * 1024 * 1024
+"""Most that one stream may carry in one direction: 10,000 members x 50 B + 100,000 records x 300 B = 30.5 MB."""
+
+STREAMS_INBOUND_MAX = 64
+"""Streams accepted at once; further ones are closed and counted. memberlist's 128 full-state syncs held 7 GB; ours are bounded."""
+
+STREAMS_OUTBOUND_MAX = 32
+"""Streams we open at once: a probe's fallback, a sync, and fetches; further ones are not opened and are counted."""
+
+MEMBERS_MAX = 10_000
+"""Rows in the member table; 10,000 x about 1 kB = 10 MB. A claim about one more is refused and counted."""
+
+PEER_BOOK_MAX = 10_000
+"""Addresses remembered on disk, as many as members; the least recently seen goes first."""
+
+SESSIONS_MAX = 16_384
+"""Replay windows kept, one per running peer process: MEMBERS_MAX with room for restarts; least recently used goes first."""
+
+STREAM_SESSIONS_MAX = 16_384
+"""Opening frames remembered against replay: at 64 inbound streams a second, the last four minutes."""
+
+REPLAY_WINDOW = 4_096
+"""Counters a packet may lag behind the newest of its session. One counter serves all peers, so it must exceed what a busy
+sender emits while one datagram is overtaken: 4,096 at 10,000 packets/s is 0.4 s."""
+
+KEYS_MAX = 8
+"""Keys in a keyring: a rotation needs two; each unknown packet is compared with all key ids."""
+
+RECORD_BYTES_MAX = 16_384
+"""Largest encoded record: four of them fit a stream frame. Metadata beyond that belongs to the service itself."""
+
+RECORDS_PER_OWNER_MAX = 4_096
+"""Records, tombstones included, that one node may publish: more than any host runs, and what one bad node can cost others."""
+
+RECORD_BYTES_PER_OWNER_MAX = 4 * 1024 * 1024
+"""Encoded bytes of all records of one owner: 4,096 records of 1 kB."""
+
+RECORDS_MAX = 200_000
+"""Records from all owners: the 172,000 instances of the largest published service-discovery benchmark, with room."""
+
+RELAYED_RECORDS_PER_OWNER_PER_S = 50
+"""Records of one owner that we relay by gossip each second, on average; the rest waits for syncs."""
+
+RELAYED_RECORDS_PER_OWNER_BURST = 500
+"""Records of one owner relayed at once after a quiet time: a node that starts with 500 services."""
+
+TOMBSTONES_MIN = 64
+"""An owner compacts its records once tombstones exceed this and its live records: one deletion then costs about one re-issue."""
+
+QUEUE_MESSAGES_MAX = 20_000
+"""Messages of one class waiting to be gossiped: one a member plus as many records; the most-sent is dropped first."""
+
+SYNC_BUCKETS_MAX = 4_096
+"""Buckets in a digest: 4,096 x 8 B = 32 kB, half a frame. Chosen as the power of two near the root of the item count."""
+
+SYNC_ITEMS_PER_FRAME_MAX = 4_096
+"""Item hashes or items in one frame of a sync; more go into further frames."""
+
+JOURNAL_PER_SUBJECT_MAX = 32
+"""State changes remembered as evidence for each member and each local subject of `why`."""
+
+LABELS_MAX = 64
+"""Labels of a node, tags of a service, metadata entries of a service: each."""
+
+LABEL_KEY_BYTES_MAX = 128
+"""A label's or metadata entry's key, and a tag: UTF-8 bytes."""
+
+LABEL_VALUE_BYTES_MAX = 1_024
+"""A label's or metadata entry's value: UTF-8 bytes."""
+
+SERVICE_ID_BYTES_MAX = 128
+"""An instance id: UTF-8 bytes."""
+
+SEEDS_MAX = 256
+"""Addresses to join through, after DNS resolution."""
+
+API_FRAME_BYTES_MAX = 1024 * 1024
+"""Largest request or line on the local socket: 60 times the largest record in any encoding."""
+
+API_CONNECTIONS_MAX = 512
+"""Local clients at once; further ones get an error and are closed. 512 x two buffers of 64 KiB = 64 MiB at the very worst."""
+
+API_WATCHES_PER_CONNECTION_MAX = 64
+"""Watches on one connection."""
+
+WATCH_EVENTS_MAX = 256
+"""Events held for a watcher that does not read; past it the watcher gets one `resync` and a fresh snapshot."""
+
+OPEN_PROBES_MAX = 512
+"""Relayed probes in flight for others: 3 helpers x 1 probe/s x 0.5 s each for 300 peers at once."""

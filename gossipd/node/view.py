@@ -1,0 +1,185 @@
+"""What the doors see: rows to read (`View`) and things to ask for (`Commands`). Frozen values; no door holds the node.
+
+Field names are those of the JSON that users see (docs/reference/local-api.md): a change here is a change of the public interface.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gossipd.node.statistics import Statistics
+from gossipd.records import Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """How far an answer can be trusted (D9); goes with every read as `view`."""
+
+    isolated: bool
+    members_alive: int
+    """Members believed alive or suspect, ourselves included."""
+    members_known: int
+    """Rows in the member table, the dead and departed included."""
+    stalest_owner_age_s: float
+    """Seconds since the owner in this answer that was vouched for longest ago was last vouched for; 0.0 if all is local.
+
+    A member believed alive is vouched for by whatever last proved that we hear the cluster; a suspect, dead or unreachable
+    one by what last proved it alive."""
+    index: int
+    """Grows with every visible change on this node, also over restarts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRow:
+    name: str
+    status: str
+    """alive, suspect, failed or left."""
+    address: str
+    """host:port, IPv6 in brackets."""
+    epoch: int
+    counter: int
+    since_s: float
+    """Seconds since the status last changed."""
+    vouched_s: float
+    """Seconds since the member was last vouched for, as `stalest_owner_age_s`."""
+    rtt_ms: float | None
+    """Smoothed round trip of our own probes; None before the first."""
+    me: bool
+    labels: dict[str, str]
+    software: str
+    services: int
+    """Instances that it publishes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRow:
+    service: str
+    id: str
+    node: str
+    address: str
+    """The instance's own address, else its node's host."""
+    port: int
+    protocol: str
+    tags: list[str]
+    metadata: dict[str, str]
+    weight: int
+    status: str
+    """passing; or unreachable: its node is believed failed."""
+    node_status: str
+    age_s: float
+    """Seconds since its node was last vouched for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    name: str
+    instances: int
+    """All that are known."""
+    passing: int
+    nodes: int
+    tags: list[str]
+    """Union over the instances, sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    name: str
+    address: str
+    epoch: int
+    counter: int
+    software: str
+    protocol_version: int
+    cluster: str
+    sealed: bool
+    """Whether packets are encrypted and authenticated."""
+    key_ids: list[str]
+    """Hex ids of the keyring, the sealing key first; never the keys."""
+    labels: dict[str, str]
+    uptime_s: float
+    awareness: int
+    """Own health score: 0 is well."""
+    conflict: str | None
+    """Address of a live process that bears our name, while it is heard of."""
+    leaving: bool
+    seeds: list[str]
+    peers_known: int
+    """Entries in the peer book."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRow:
+    ago_s: float
+    what: str
+    """One sentence: the change of belief."""
+    accuser: str | None
+    source: str | None
+    how: str
+    """probe, gossip, sync, timer, self or command."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    subject: str
+    kind: str
+    """member or instance."""
+    belief: str
+    """What is believed now."""
+    history: list[EvidenceRow] = field(default_factory=list)
+    """Newest last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationRow:
+    id: str
+    service: str
+    holder: str
+    """kept, or connection."""
+
+
+class View(Protocol):
+    """A read-only window on the node; every method is cheap, synchronous and answers from memory."""
+
+    @property
+    def index(self) -> int: ...
+
+    def trust(self, *, owners: Sequence[str] | None = None, now: float) -> Trust:
+        """*owners* None: all owners."""
+
+    def members(self, *, now: float) -> list[MemberRow]:
+        """All rows, sorted by name."""
+
+    def services(self, *, now: float) -> list[ServiceRow]:
+        """Sorted by name."""
+
+    def instances(self, *, service: str | None = None, now: float) -> list[InstanceRow]:
+        """All instances, unreachable ones included, of *service* or of all; sorted by service, node, id."""
+
+    def instance(self, node: str, id: str, *, now: float) -> InstanceRow | None: ...
+
+    def member(self, name: str, *, now: float) -> MemberRow | None: ...
+
+    def info(self, *, now: float) -> Info: ...
+
+    def why(self, subject: str, *, now: float) -> Evidence:
+        """*subject* is a member's name, or an instance as `id` or `node/id`. Raises: RequestError("not_found")."""
+
+    def statistics(self, *, now: float) -> Statistics: ...
+
+
+class Commands(Protocol):
+    """What a local client may ask for. All but the async two take effect at once. Raises: RequestError."""
+
+    def register(self, service: Service, *, connection: int | None, now: float) -> RegistrationRow:
+        """Publish *service* under its id, or change it; the same content again changes nothing. *connection* None: kept by the
+        daemon over restarts until deregistered; otherwise it goes with that connection, after the grace period."""
+
+    def deregister(self, id: str, *, now: float) -> None:
+        """Raises: RequestError("not_found")."""
+
+    def connection_lost(self, connection: int, *, now: float) -> None: ...
+
+    async def join(self, targets: Sequence[str]) -> dict[str, str | None]:
+        """Sync with each target (host[:port], names resolved to all addresses); return by address None or the error text."""
+
+    async def leave(self) -> None:
+        """Leave the cluster and stop the daemon; returns when the news is out."""

@@ -1,0 +1,1 @@
+"""Floor 4: sockets, clock and disk, on trio."""

@@ -1,0 +1,1 @@
+"""Floor 1: messages as values, and as bytes."""
