@@ -1,0 +1,1 @@
+"""Mirrors gossipd/. wire, crypto, core and node are tested without trio; suites/ holds one contract per interface."""
