@@ -19,12 +19,17 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Send *message* back to where a datagram came from. Gossip rides along only if *member* is one (not None)."""
+class Send:
+    """Send *message* to an address: where a datagram came from, or where a lost peer was last seen; never one that a packet names.
+
+    Gossip rides along only if *member* is one (not None).
+    """
 
     target: Address
     message: Message
-    member: NodeId | None
+    member: NodeId | None = None
+    first: Claim | None = None
+    """Goes in front of *message*: what we believe of the receiver, if it should know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +63,25 @@ class Reconnect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outbid:
+    """A peer holds a record of ours that this run has not written: have the author outrank it (`Author.outbid`)."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchRecord:
+    """The member at *target* announced a record that we lack: fetch it over a stream by its 8-byte item hash."""
+
+    target: Address
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Tell the users."""
 
     event: Event
 
 
-Effect = Tell | Answer | Spread | Accuse | StreamPing | Reconnect | Report
+Effect = Tell | Send | Spread | Accuse | StreamPing | Reconnect | Outbid | FetchRecord | Report

@@ -1,0 +1,122 @@
+"""News waiting to be gossiped: the least sent first, then the longest, then the newest; replaced by key (rules 30, 31, 42).
+
+Messages are encoded once, when they enter, and are opaque here.
+"""
+
+import heapq
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Entry:
+    payload: bytes
+    sends: int
+    order: int
+
+
+class Queue:
+    """At most *most* messages; to make room the most-sent is dropped, the oldest of them first, and counted in `dropped`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._entries: dict[Hashable, _Entry] = {}
+        self._tiers: dict[int, list[tuple[int, int, Hashable]]] = {}
+        self._order = 0
+        self.total_bytes = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
+
+    def put(self, key: Hashable, payload: bytes) -> None:
+        """Queue *payload*, never sent yet, in place of what is queued under *key*."""
+        self.discard(key)
+        if len(self._entries) >= self._most:
+            self._drop_one()
+        self._order += 1
+        self._entries[key] = _Entry(payload, 0, self._order)
+        self.total_bytes += len(payload)
+        self._push(key, self._entries[key])
+
+    def discard(self, key: Hashable) -> None:
+        """Forget what is queued under *key*."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.total_bytes -= len(entry.payload)
+
+    def clear(self) -> None:
+        """Forget everything: there is nobody to tell."""
+        self._entries.clear()
+        self._tiers.clear()
+        self.total_bytes = 0
+
+    def fresh(self) -> bool:
+        """Return whether something was never sent."""
+        return self._peek(0)
+
+    def take(self, room: int, *, sends: int, limit: int, fresh_only: bool = False) -> list[bytes]:
+        """Return messages of at most *room* bytes together, and count each as sent *sends* times more.
+
+        One that has then been sent *limit* times or more leaves the queue. What does not fit stays, and shorter ones follow.
+        """
+        taken: list[Hashable] = []
+        for tier in [0] if fresh_only else sorted(self._tiers):
+            room = self._take_from(tier, room, taken)
+        payloads = []
+        for key in taken:
+            entry = self._entries[key]
+            payloads.append(entry.payload)
+            entry.sends += sends
+            if entry.sends >= limit:
+                self.discard(key)
+            else:
+                self._push(key, entry)
+        return payloads
+
+    def _take_from(self, tier: int, room: int, taken: list[Hashable]) -> int:
+        heap = self._tiers.get(tier, [])
+        too_long: list[tuple[int, int, Hashable]] = []
+        while heap and room > 0 and len(too_long) < 8:
+            item = heapq.heappop(heap)
+            if not self._is_in(item, tier):
+                continue
+            size = len(self._entries[item[2]].payload)
+            if size <= room:
+                taken.append(item[2])
+                room -= size
+            else:
+                too_long.append(item)
+        for item in too_long:
+            heapq.heappush(heap, item)
+        if not heap:
+            self._tiers.pop(tier, None)
+        return room
+
+    def _peek(self, tier: int) -> bool:
+        heap = self._tiers.get(tier)
+        while heap:
+            if self._is_in(heap[0], tier):
+                return True
+            heapq.heappop(heap)
+        self._tiers.pop(tier, None)
+        return False
+
+    def _push(self, key: Hashable, entry: _Entry) -> None:
+        heap = self._tiers.setdefault(entry.sends, [])
+        heapq.heappush(heap, (-len(entry.payload), -entry.order, key))
+        if len(heap) > 2 * len(self._entries) + 64:  # mostly replaced ones: rebuild
+            live = (item for item in heap if self._is_in(item, entry.sends))
+            self._tiers[entry.sends] = sorted(live)
+
+    def _is_in(self, item: tuple[int, int, Hashable], tier: int) -> bool:
+        entry = self._entries.get(item[2])
+        return entry is not None and entry.order == -item[1] and entry.sends == tier
+
+    def _drop_one(self) -> None:
+        key = max(self._entries, key=lambda key: (self._entries[key].sends, -self._entries[key].order))
+        self.discard(key)
+        self.dropped += 1

@@ -1,0 +1,106 @@
+"""The search for lost peers, for ever (D3): healing never depends on how long a cut lasted.
+
+Each round a node knocks at a dead member with probability dead / alive, so that all members together try each dead one
+about once a round, however large the cluster (the rule is Serf's and chitchat's; theirs gives up after a day). Who is alone
+tries everything it ever knew: the dead, the peer book, the seeds. A knock is a ping that carries what we believe of its
+target; an answer starts a sync.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from random import Random
+
+from gossipd.config import SyncConfig
+from gossipd.core.effects import Effect, Reconnect, Send
+from gossipd.core.membership.table import Table
+from gossipd.ids import Address, NodeId
+from gossipd.wire.messages import Ack, Ping
+
+KNOCKS_MAX = 64
+"""Knocks that may still be answered; the oldest is forgotten first: three a second for longer than any round trip."""
+
+KNOCKS_WHEN_ALONE = 3
+"""Knocks a round while we are alone or isolated."""
+
+
+class Rejoin:
+    """Decides where to knock. The peer book is the node's: *book* returns names and addresses of peers once met."""
+
+    def __init__(
+        self,
+        config: SyncConfig,
+        *,
+        table: Table,
+        rng: Random,
+        next_sequence: Callable[[], int],
+        book: Callable[[], Sequence[tuple[NodeId, Address]]],
+        now: float,
+    ) -> None:
+        self._config = config
+        self._table = table
+        self._rng = rng
+        self._next_sequence = next_sequence
+        self._book = book
+        self._knocks: dict[int, Address] = {}
+        self._next_round = now
+        self._next_seed = now
+        self._stopped = False
+        self.seeds: tuple[Address, ...] = ()
+        self.isolated = False
+
+    def stop(self) -> None:
+        """Look for nobody any more: we are leaving."""
+        self._stopped = True
+
+    def next_deadline(self) -> float:
+        """Return when the next round is due; `math.inf` when there is nobody to look for."""
+        if self._stopped:
+            return math.inf
+        alone = not self._table.live
+        if self._table.dead or (alone and (self.seeds or self._book())):
+            return self._next_round
+        return self._next_seed if self.seeds else math.inf
+
+    def handle_timer(self, *, now: float) -> list[Effect]:
+        """Knock, if a round is due."""
+        if self.next_deadline() > now:
+            return []
+        self._next_round = now + self._config.reconnect_interval_s
+        alone = not self._table.live
+        effects = self._try_seeds(alone, now=now)
+        lost = [(name, self._table.rows[name].claim.address) for name in self._table.dead]
+        if alone:
+            lost = list(dict.fromkeys([*lost, *self._book()]))
+        if alone or self.isolated:
+            knocks = KNOCKS_WHEN_ALONE
+        else:
+            knocks = int(self._rng.random() * (len(self._table.live) + 1) < len(lost))
+        chosen = self._rng.sample(lost, min(knocks, len(lost)))
+        return effects + [self._knock(*peer, now=now) for peer in chosen]
+
+    def receive_ack(self, ack: Ack) -> list[Effect]:
+        """Sync with whoever answered a knock."""
+        target = self._knocks.pop(ack.sequence, None)
+        return [] if target is None else [Reconnect(target=target)]
+
+    def _unmet_seeds(self) -> list[Address]:
+        if not self.seeds:
+            return []
+        met = {self._table.rows[name].claim.address for name in self._table.live} | {self._table.own.address}
+        return [seed for seed in self.seeds if seed not in met]
+
+    def _try_seeds(self, alone: bool, *, now: float) -> list[Effect]:
+        if now < self._next_seed and not alone:
+            return []
+        self._next_seed = now + self._config.seed_interval_s
+        unmet = self._unmet_seeds()
+        return [Reconnect(target=self._rng.choice(unmet))] if unmet else []
+
+    def _knock(self, name: NodeId, address: Address, *, now: float) -> Effect:
+        sequence = self._next_sequence()
+        while len(self._knocks) >= KNOCKS_MAX:
+            del self._knocks[next(iter(self._knocks))]
+        self._knocks[sequence] = address
+        known = self._table.row(name)
+        first = None if known is None or known.live else self._table.claim_to_send(name, now=now)
+        return Send(target=address, message=Ping(sequence=sequence, target=name), first=first)

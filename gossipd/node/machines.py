@@ -1,0 +1,325 @@
+"""The machines of one node, wired together, and what comes of their effects.
+
+Each machine knows only its own rules; here an accusation becomes a claim, a claim news, news a datagram. What is to be done outside
+gathers in `actions` until the node takes it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+
+from gossipd.config import ProtocolConfig
+from gossipd.core.broadcast.spread import Spreader
+from gossipd.core.catalog.author import Author
+from gossipd.core.catalog.store import Store
+from gossipd.core.deadlines import Deadlines
+from gossipd.core.effects import Accuse, Effect, FetchRecord, Outbid, Reconnect, Report, Send, Spread, StreamPing, Tell
+from gossipd.core.events import (
+    EpochRaised,
+    Event,
+    IsolationChanged,
+    MemberChanged,
+    Overslept,
+    RecordChanged,
+    SyncFinished,
+)
+from gossipd.core.items import ItemIndex
+from gossipd.core.membership.awareness import Awareness
+from gossipd.core.membership.isolation import Isolation
+from gossipd.core.membership.probe import Prober
+from gossipd.core.membership.rejoin import Rejoin
+from gossipd.core.membership.relay import Relays
+from gossipd.core.membership.table import LIVE, Table
+from gossipd.core.sync.session import SyncAcceptor, SyncFetcher, SyncOpener
+from gossipd.crypto.keyring import Keyring
+from gossipd.crypto.seal import SESSION_BYTES, Opener, Sealer
+from gossipd.crypto.streams import AcceptorSeal, InitiatorSeal, SeenStreams
+from gossipd.errors import MalformedPacket
+from gossipd.ids import Address, Incarnation, NodeId
+from gossipd.node.actions import Action, Publish
+from gossipd.node.counters import Counters
+from gossipd.node.inbound import Inbound
+from gossipd.node.journal import Journal
+from gossipd.node.outbound import Outbound
+from gossipd.node.peers import PeerBook, PeerEntry
+from gossipd.node.streams import Item, Machine, Stream, Streams
+from gossipd.records import Claim, Record, Status
+from gossipd.wire.messages import Fetch, Ping, StreamMessage, SyncOpen
+from gossipd.wire.records import make_record
+
+ORPHANS_AGE_S = 300.0
+"""Seconds that records of an owner nobody told us about are kept: its claim and they travel apart, but not for long."""
+
+
+class Machines:
+    """Everything a node is made of, but for its doors. Members are read by `Node` and by its view, and by nobody else."""
+
+    def __init__(
+        self,
+        config: ProtocolConfig,
+        *,
+        me: NodeId,
+        epoch: int,
+        address: Address,
+        rng: Random,
+        entropy: Callable[[int], bytes],
+        now: float,
+        cluster: str,
+        keyring: Keyring | None,
+        peers: Sequence[PeerEntry],
+        seeds: Sequence[Address],
+    ) -> None:
+        self.config = config
+        self.cluster = cluster
+        self.keyring = keyring
+        self.rng = rng
+        self.entropy = entropy
+        self.clock = now
+        """When the input that is being handled came."""
+        self.index = epoch
+        self.actions: list[Action] = []
+        self.counters = Counters()
+        self.journal = Journal()
+        self.items = ItemIndex()
+        self.orphans: Deadlines[NodeId] = Deadlines()
+        self.next_sync = now + rng.uniform(0, config.sync.interval_s)
+        self._core(Incarnation(epoch, 0), me, address, now=now)
+        self.peers = PeerBook(list(peers), age_most_s=config.sync.peer_book_age_s, now=now)
+        self.rejoin = Rejoin(
+            config.sync,
+            table=self.table,
+            rng=rng,
+            next_sequence=self.prober.next_sequence,
+            book=self.peers.addresses,
+            now=now,
+        )
+        self.rejoin.seeds = tuple(seeds)
+        self._wire(me)
+
+    def _core(self, incarnation: Incarnation, me: NodeId, address: Address, *, now: float) -> None:
+        config, rng = self.config, self.rng
+        own = Claim(member=me, incarnation=incarnation, status=Status.ALIVE, address=address, accuser=me)
+        self.awareness = Awareness(config.probe.awareness_max)
+        self.table = Table(config, own=own, index=self.items, awareness=self.awareness, now=now)
+        self.isolation = Isolation(config.probe, now=now)
+        self.prober = Prober(config.probe, table=self.table, awareness=self.awareness, rng=rng, now=now)
+        self.relays = Relays(nack_after=config.probe.nack_after)
+        self.catalog = Store(config.catalog, me=me, index=self.items)
+        self.catalog.owner_epoch(me, incarnation.epoch, now=now)
+        self.author = Author(me, incarnation.epoch, make_record)
+        self.spreader = Spreader(config.gossip, rng=rng, now=now)
+
+    def _wire(self, me: NodeId) -> None:
+        keyring, cluster = self.keyring, self.cluster
+        self.sealer = Sealer(keyring, cluster, self.entropy(SESSION_BYTES))
+        self.opener = Opener(keyring, cluster, self.sealer.session)
+        self.seen_streams = SeenStreams()
+        self.outbound = Outbound(
+            me=me, sealer=self.sealer, table=self.table, spreader=self.spreader, counters=self.counters
+        )
+        self.inbound = Inbound(
+            opener=self.opener,
+            table=self.table,
+            prober=self.prober,
+            relays=self.relays,
+            rejoin=self.rejoin,
+            isolation=self.isolation,
+            catalog=self.catalog,
+            counters=self.counters,
+        )
+        self.streams = Streams(
+            me=me,
+            timeout_s=self.config.sync.timeout_s,
+            counters=self.counters,
+            initiator=lambda: InitiatorSeal(self.keyring, cluster, self.entropy(SESSION_BYTES), self.seen_streams),
+            acceptor=lambda: AcceptorSeal(self.keyring, cluster, self.entropy(SESSION_BYTES), self.seen_streams),
+            answer=self._answer_stream,
+        )
+
+    # ---------------------------------------------------------------------------------------------- effects and events
+
+    def perform(self, effects: Sequence[Effect], *, now: float) -> None:
+        """Carry out *effects* in order, and what follows from each before the next."""
+        waiting = deque(effects)
+        while waiting:
+            waiting.extendleft(reversed(self._perform_one(waiting.popleft(), now=now)))
+
+    def _perform_one(self, effect: Effect, *, now: float) -> Sequence[Effect]:
+        match effect:
+            case Tell():
+                datagram = self.outbound.tell(effect)
+                self.actions += [] if datagram is None else [datagram]
+            case Send():
+                self.actions.append(self.outbound.send(effect))
+            case Spread():
+                self.outbound.spread(effect.item, now=now)
+            case Report():
+                self.report(effect.event, now=now)
+            case Accuse():
+                return self._accuse(effect.member, now=now)
+            case Outbid():
+                return self._outbid(effect.record, now=now)
+            case StreamPing():
+                self._stream_ping(effect, now=now)
+            case Reconnect():
+                if not self.streams.syncing_with(effect.target):
+                    self.open_sync(effect.target, now=now)
+            case FetchRecord():
+                if not self.streams.syncing_with(effect.target):
+                    self._open(effect.target, SyncFetcher([int.from_bytes(effect.digest)]), now=now)
+        return ()
+
+    def report(self, event: Event, *, now: float) -> None:
+        """Draw our own conclusions from *event*, then let the users hear it."""
+        match event:
+            case MemberChanged():
+                self._member_changed(event, now=now)
+            case RecordChanged():
+                self.journal.record_changed(event, now=now)
+                self.index += 1
+                if self.table.row(event.owner) is None:
+                    self.orphans.set(event.owner, now + ORPHANS_AGE_S)
+            case EpochRaised():
+                self.catalog.owner_epoch(self.table.me, event.epoch, now=now)
+                self.publish(self.author.rebase(event.epoch), how="self", now=now)
+            case IsolationChanged():
+                self.index += 1
+            case SyncFinished() if event.opened_by_us and event.error is None:
+                self.isolation.answered(live=len(self.table.live), now=now)
+            case _:
+                pass
+        self.actions.append(Publish(event=event))
+
+    def publish(self, records: Sequence[Record], *, how: str = "command", now: float) -> None:
+        """Take what our author wrote into the catalog, which spreads it."""
+        for record in records:
+            self.perform(self.catalog.merge(record, source=self.table.me, how=how, now=now), now=now)
+
+    def perform_actions(self, actions: Sequence[Action], *, now: float) -> None:
+        """Hand on *actions*; events among them are ours to hear first."""
+        for action in actions:
+            if isinstance(action, Publish):
+                self.report(action.event, now=now)
+            else:
+                self.actions.append(action)
+
+    def _member_changed(self, event: MemberChanged, *, now: float) -> None:
+        member, epoch = event.member, event.incarnation.epoch
+        self.index += 1
+        self.journal.member_changed(event, now=now)
+        if member == self.table.me:
+            return
+        if event.after is None:
+            self.prober.member_forgotten(member)
+            self.journal.forget_owner(member)
+            self.perform(self.catalog.forget(member, now=now), now=now)
+            return
+        if event.after in LIVE and event.before not in LIVE:
+            self.prober.member_added(member, now=now)
+        if event.after is Status.LEFT:
+            gone = self.catalog.owner_left(member, epoch, source=event.source, how=event.how, now=now)
+            self.perform(gone, now=now)
+        else:
+            self.catalog.owner_epoch(member, epoch, now=now)
+        if event.after is Status.ALIVE:
+            self.peers.note(member, event.address, now=now)
+
+    def _accuse(self, member: NodeId, *, now: float) -> Sequence[Effect]:
+        """A probe failed: hold it against the member, unless we are the one cut off."""
+        self.isolation.failed()
+        self.judge_isolation(now=now)
+        if self.isolation.isolated:
+            return ()
+        self.counters.suspicions_raised += 1
+        return self.table.accuse(member, now=now)
+
+    def _outbid(self, record: Record, *, now: float) -> Sequence[Effect]:
+        """A former run of ours published *record* in our epoch or a later one."""
+        records = self.author.outbid(record)
+        if records is not None:
+            self.publish(records, how="self", now=now)
+            return ()
+        return self.table.raise_epoch(record.version.epoch, now=now)
+
+    def judge_isolation(self, *, now: float) -> None:
+        """Enter or leave the isolated state, if the signs have changed."""
+        table = self.table
+        suspect = len(table.suspicions)
+        if not self.isolation.judge(alive=len(table.live) - suspect, suspect=suspect, now=now):
+            return
+        isolated = self.isolation.isolated
+        self.prober.impatient = self.rejoin.isolated = isolated
+        if isolated:
+            table.suspicions.hold()
+            for member in table.withdraw(now=now):
+                self.spreader.membership.discard(member)
+        else:
+            table.suspicions.release(now=now)
+        self.report(IsolationChanged(isolated=isolated, silent_s=now - self.isolation.heard_at), now=now)
+
+    def notice_oversleep(self, *, due: float, now: float) -> None:
+        """If our timers are late by more than a hiccup, the time is ours, not the others' (D3)."""
+        late_s = now - due
+        if late_s <= self.config.probe.oversleep_s:
+            return
+        self.counters.oversleeps += 1
+        self.awareness.apply(1)
+        self.prober.shift(late_s)
+        self.table.suspicions.shift(late_s)
+        self.isolation.shift(late_s)
+        self.report(Overslept(by_s=late_s), now=now)
+
+    # ---------------------------------------------------------------------------------------------------------- streams
+
+    def lookup(self, digest: int) -> Item | None:
+        """Return the item with this hash, a claim with its age as of the last input; None when it is gone."""
+        key = self.items.key_of(digest)
+        if key is None:
+            return None
+        if key[0] == "":
+            return self.table.claim_to_send(NodeId(key[1]), now=self.clock)
+        return self.catalog.item(NodeId(key[0]), key[1])
+
+    def open_sync(self, target: Address, *, now: float) -> int | None:
+        """Begin a sync with *target*; return its stream, None if too many are open."""
+        return self._open(target, SyncOpener(self.items, self.lookup), now=now)
+
+    def merge_items(self, items: Sequence[Item], stream: Stream, *, now: float) -> None:
+        """Take in what a sync brought: all of it, but pass on as news only what may be news to somebody we know."""
+        assert stream.peer is not None
+        for item in items:
+            if isinstance(item, Claim):
+                effects = self.table.merge(item, source=stream.peer, how="sync", now=now)
+            else:
+                effects = self.catalog.merge(item, source=stream.peer, how="sync", now=now)
+            if stream.lonely:
+                effects = [effect for effect in effects if not self._is_stale_news(effect)]
+            self.perform(effects, now=now)
+
+    def _is_stale_news(self, effect: Effect) -> bool:
+        """Whether *effect* would tell the cluster what a lone newcomer has just heard from it."""
+        if not isinstance(effect, Spread):
+            return False
+        about = effect.item.member if isinstance(effect.item, Claim) else effect.item.owner
+        return about != self.table.me
+
+    def _open(self, target: Address, machine: Machine, *, now: float) -> int | None:
+        stream, actions = self.streams.open(
+            target, machine=machine, lonely=not self.table.live, timeout_s=self.config.sync.timeout_s, now=now
+        )
+        self.actions += actions
+        return stream
+
+    def _stream_ping(self, effect: StreamPing, *, now: float) -> None:
+        row = self.table.row(effect.target)
+        if row is not None:
+            ping = Ping(sequence=effect.sequence, target=effect.target)
+            _, actions = self.streams.open(
+                row.claim.address, machine=None, ping=ping, lonely=False, timeout_s=effect.timeout_s, now=now
+            )
+            self.actions += actions
+
+    def _answer_stream(self, message: StreamMessage) -> Machine:
+        if isinstance(message, SyncOpen | Fetch):
+            return SyncAcceptor(self.items, self.lookup)
+        raise MalformedPacket(f"{type(message).__name__} opens a stream, expected Ping, SyncOpen or Fetch")

@@ -1,0 +1,86 @@
+"""Effects become bytes: encode, fill up with gossip, seal; never above limits.DATAGRAM_BYTES_MAX.
+
+Gossip is spent only on members at their known address, so that no stranger can drain or aim it (weakness 9 of memberlist).
+"""
+
+from collections.abc import Hashable, Sequence
+
+from gossipd.core.broadcast.spread import Audience, Spreader
+from gossipd.core.effects import Send, Tell
+from gossipd.core.membership.table import Table
+from gossipd.crypto.seal import Sealer
+from gossipd.ids import Address, NodeId
+from gossipd.limits import GOSSIP_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
+from gossipd.node.actions import SendDatagram
+from gossipd.node.counters import Counters
+from gossipd.records import Claim, Record
+from gossipd.wire.codec import encode_message, join_envelope, sender_bytes
+from gossipd.wire.messages import Announce, Message
+
+
+def news_key(item: Claim | Record | Announce) -> Hashable:
+    """Return under which key *item* is queued: one a member, one a record."""
+    match item:
+        case Claim():
+            return item.member
+        case Record():
+            return (item.owner, item.key)
+        case Announce():
+            return (item.owner, item.digest)
+
+
+class Outbound:
+    """Makes datagrams for one node; the sealer's counter is the only state here."""
+
+    def __init__(self, *, me: NodeId, sealer: Sealer, table: Table, spreader: Spreader, counters: Counters) -> None:
+        self._me = me
+        self._sealer = sealer
+        self._table = table
+        self._spreader = spreader
+        self._counters = counters
+        self._room = PAYLOAD_BYTES_MAX - len(sender_bytes(me))
+
+    def tell(self, effect: Tell) -> SendDatagram | None:
+        """Return the datagram for a member; None if it was forgotten meanwhile."""
+        row = self._table.row(effect.target)
+        if row is None:
+            return None
+        messages: list[Message] = [effect.message] if effect.first is None else [effect.first, effect.message]
+        return self._datagram((row.claim.address,), messages, gossip=row.live)
+
+    def send(self, effect: Send) -> SendDatagram:
+        """Return the datagram for an address; gossip rides along only if it is the known address of a live member."""
+        row = None if effect.member is None else self._table.row(effect.member)
+        known = row is not None and row.live and row.claim.address == effect.target
+        messages: list[Message] = [effect.message] if effect.first is None else [effect.first, effect.message]
+        return self._datagram((effect.target,), messages, gossip=known)
+
+    def spread(self, item: Claim | Record | Announce, *, now: float) -> None:
+        """Queue *item* as news. What does not fit a datagram must come as an Announce."""
+        payload = encode_message(item)
+        assert len(payload) <= GOSSIP_MESSAGE_BYTES_MAX, f"{len(payload)} bytes of {type(item).__name__}"
+        queue = self._spreader.membership if isinstance(item, Claim) else self._spreader.catalog
+        self._spreader.put(queue, news_key(item), payload, now=now)
+
+    def spread_due(self, *, recently_dead_s: float, now: float) -> list[SendDatagram]:
+        """Return the pushes and ticks of gossip that are due."""
+        table = self._table
+        audience = Audience(table.live, table.neighbours(), table.recently_dead(within_s=recently_dead_s, now=now))
+        batches = self._spreader.handle_timer(audience, room=self._room, now=now)
+        return [
+            self._seal(tuple(table.rows[name].claim.address for name in batch.targets), batch.payloads)
+            for batch in batches
+        ]
+
+    def _datagram(self, targets: tuple[Address, ...], messages: Sequence[Message], *, gossip: bool) -> SendDatagram:
+        payloads = [encode_message(message) for message in messages]
+        if gossip and len(self._spreader):
+            room = self._room - sum(map(len, payloads))
+            payloads += self._spreader.fill(room, members=len(self._table.live) + 1)
+        return self._seal(targets, payloads)
+
+    def _seal(self, targets: tuple[Address, ...], payloads: Sequence[bytes]) -> SendDatagram:
+        data = self._sealer.seal(join_envelope(self._me, payloads))
+        self._counters.datagrams_sent += len(targets)
+        self._counters.datagram_bytes_sent += len(data) * len(targets)
+        return SendDatagram(data=data, targets=targets)
