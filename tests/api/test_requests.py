@@ -1,0 +1,159 @@
+"""Parameters are exactly right or refused by name."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipd.api.requests import (
+    METHODS,
+    Deregister,
+    Info,
+    Join,
+    Leave,
+    Members,
+    Register,
+    Request,
+    Resolve,
+    Services,
+    Statistics,
+    Unwatch,
+    Watch,
+    Why,
+    parse_request,
+)
+from gossipd.errors import RequestError
+from gossipd.records import Service
+
+FULL = {
+    "name": "web",
+    "id": "web-1",
+    "port": 8080,
+    "address": "10.0.0.9",
+    "protocol": "http",
+    "tags": ["v2", "blue"],
+    "metadata": {"b": "2", "a": ""},
+    "weight": 0,
+    "kept": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "request_"),
+    [
+        ("members", {}, Members()),
+        ("services", {}, Services()),
+        ("info", {}, Info()),
+        ("statistics", {}, Statistics()),
+        ("leave", {}, Leave()),
+        ("resolve", {"service": "web"}, Resolve(service="web")),
+        (
+            "resolve",
+            {"service": "web", "tag": "v1", "include_unreachable": True, "limit": 3},
+            Resolve(service="web", tag="v1", include_unreachable=True, limit=3),
+        ),
+        ("register", {"name": "web", "port": 80}, Register(service=Service(name="web", id="web", port=80))),
+        (
+            "register",
+            FULL,
+            Register(
+                service=Service(
+                    name="web",
+                    id="web-1",
+                    port=8080,
+                    address="10.0.0.9",
+                    protocol="http",
+                    tags=("blue", "v2"),
+                    metadata=(("a", ""), ("b", "2")),
+                    weight=0,
+                ),
+                kept=True,
+            ),
+        ),
+        ("deregister", {"id": "web-1"}, Deregister(id="web-1")),
+        ("watch", {}, Watch(services=True)),
+        ("watch", {"service": "web"}, Watch(service="web")),
+        ("watch", {"service": "web", "services": False}, Watch(service="web")),
+        ("watch", {"members": True}, Watch(members=True)),
+        ("watch", {"members": True, "services": True}, Watch(members=True, services=True)),
+        ("watch", {"members": True, "service": "web"}, Watch(members=True, service="web")),
+        ("unwatch", {"id": 3}, Unwatch(id=3)),
+        ("unwatch", {"id": "w"}, Unwatch(id="w")),
+        ("join", {"targets": ["h1", "h2:7700"]}, Join(targets=("h1", "h2:7700"))),
+        ("why", {"subject": "ann/web"}, Why(subject="ann/web")),
+    ],
+)
+def test_right_parameters_become_a_request(method: str, params: dict[str, object], request_: Request) -> None:
+    assert parse_request(method, params) == request_
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "code", "words"),
+    [
+        ("memebers", {}, "unknown_method", ["method='memebers'", "perhaps 'members'"]),
+        ("\ud800" * 9_000, {}, "unknown_method", ["one of members, services"]),
+        ("members", {"x": 1}, "bad_request", ["params has 'x'", "members", "no parameters"]),
+        ("register", {"adress": "h"}, "bad_request", ["'adress'", "perhaps 'address'"]),
+        ("resolve", {}, "bad_request", ["params.service is missing"]),
+        ("resolve", {"service": "Web"}, "bad_request", ["params.service='Web'", "a DNS label"]),
+        ("resolve", {"service": 5}, "bad_request", ["params.service=5"]),
+        ("resolve", {"service": None}, "bad_request", ["params.service=null"]),
+        ("resolve", {"service": "web", "limit": 0}, "bad_request", ["params.limit=0", "1 to 200000"]),
+        ("resolve", {"service": "web", "limit": True}, "bad_request", ["params.limit=true"]),
+        ("resolve", {"service": "web", "limit": 1.0}, "bad_request", ["params.limit=1.0"]),
+        ("resolve", {"service": "web", "include_unreachable": 1}, "bad_request", ["=1, expected true or false"]),
+        ("resolve", {"service": "web", "tag": ""}, "bad_request", ["params.tag=''", "1 to 128 bytes"]),
+        ("resolve", {"service": "web", "tag": b"v1"}, "bad_request", ["params.tag=bytes"]),
+        ("register", {"name": "web"}, "bad_request", ["params.port is missing"]),
+        ("register", {"name": "web", "port": 0}, "bad_request", ["params.port=0, expected 1 to 65535"]),
+        ("register", {"name": "web", "port": "80"}, "bad_request", ["params.port='80'"]),
+        ("register", {"name": "web", "port": 80, "id": "x" * 129}, "bad_request", ["params.id=", "1 to 128 bytes"]),
+        ("register", {"name": "web", "port": 80, "id": "\ud800"}, "bad_request", ["params.id=", "valid Unicode"]),
+        ("register", {"name": "web", "port": 80, "id": "a\nb"}, "bad_request", ["params.id=", "control characters"]),
+        ("register", {"name": "web", "port": 80, "tags": "v1"}, "bad_request", ["params.tags='v1'", "a list"]),
+        ("register", {"name": "web", "port": 80, "tags": ["a", 1]}, "bad_request", ["params.tags[1]=1"]),
+        ("register", {"name": "web", "port": 80, "tags": ["a", "a"]}, "bad_request", ["params.tags[1]='a'", "twice"]),
+        ("register", {"name": "web", "port": 80, "tags": ["a"] * 65}, "bad_request", ["a list of 65", "at most 64"]),
+        ("register", {"name": "web", "port": 80, "metadata": []}, "bad_request", ["params.metadata=a list of 0"]),
+        ("register", {"name": "web", "port": 80, "metadata": {"a": 1}}, "bad_request", ["params.metadata['a']=1"]),
+        ("register", {"name": "web", "port": 80, "weight": -1}, "bad_request", ["params.weight=-1"]),
+        ("register", {"name": "web", "port": 80, "kept": "yes"}, "bad_request", ["params.kept='yes'"]),
+        ("register", {"name": "web", "port": 80, "address": "no host"}, "bad_request", ["params.address="]),
+        ("register", {"name": "web", "port": 80, "protocol": "T P"}, "bad_request", ["params.protocol="]),
+        ("watch", {"service": "web", "services": True}, "bad_request", ["params.services=true"]),
+        ("watch", {"services": False}, "bad_request", ["params.services=false"]),
+        ("unwatch", {"id": None}, "bad_request", ["params.id=null"]),
+        ("unwatch", {"id": True}, "bad_request", ["params.id=true"]),
+        ("join", {"targets": []}, "bad_request", ["at least one"]),
+        ("join", {"targets": ["h"] * 2}, "bad_request", ["params.targets[1]='h'"]),
+        ("join", {"targets": [[]]}, "bad_request", ["params.targets[0]=a list of 0"]),
+        ("why", {"subject": ""}, "bad_request", ["params.subject=''"]),
+    ],
+)
+def test_wrong_parameters_are_refused_by_name(
+    method: str, params: dict[str, object], code: str, words: list[str]
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_request(method, params)
+    assert caught.value.code == code
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert len(message) < 400
+    assert message.isascii()
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+NAMES = st.sampled_from(sorted({name for names, _ in METHODS.values() for name in names}))
+
+
+@given(st.sampled_from(sorted(METHODS)), st.dictionaries(NAMES | st.text(max_size=3), ANYTHING, max_size=5))
+def test_any_parameters_make_a_request_or_a_request_error(method: str, params: dict[str, object]) -> None:
+    code = ""
+    try:
+        parse_request(method, params)
+    except RequestError as error:
+        code = error.code
+        str(error).encode()
+    assert code in ("", "bad_request")

@@ -1,0 +1,224 @@
+"""A View and Commands that answer from plain lists, and builders of their rows; no node behind them."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import trio
+
+from gossipd.core.events import MemberChanged, RecordChanged
+from gossipd.errors import RequestError
+from gossipd.ids import Address, Incarnation, NodeId, Version
+from gossipd.node.statistics import Statistics
+from gossipd.node.view import (
+    Evidence,
+    EvidenceRow,
+    Info,
+    InstanceRow,
+    MemberRow,
+    RegistrationRow,
+    ServiceRow,
+    Trust,
+)
+from gossipd.records import Record, Service, Status
+
+STATUSES = {"alive": Status.ALIVE, "suspect": Status.SUSPECT, "failed": Status.DEAD, "left": Status.LEFT}
+
+
+def an_instance(service: str = "web", node: str = "ann", *, id: str | None = None, port: int = 80) -> InstanceRow:
+    return InstanceRow(
+        service=service,
+        id=id if id is not None else service,
+        node=node,
+        address="10.0.0.1",
+        port=port,
+        protocol="tcp",
+        tags=["v1"],
+        metadata={"owner": "kim"},
+        weight=1,
+        status="passing",
+        node_status="alive",
+        age_s=0.25,
+    )
+
+
+def a_member(name: str = "ann", *, status: str = "alive") -> MemberRow:
+    return MemberRow(
+        name=name,
+        status=status,
+        address="10.0.0.1:7700",
+        epoch=1_700_000_000_000,
+        counter=0,
+        since_s=12.0,
+        vouched_s=0.25,
+        rtt_ms=0.4,
+        me=name == "ann",
+        labels={"zone": "a"},
+        software="gossipd 0.1.0",
+        services=1,
+    )
+
+
+def a_record_change(row: InstanceRow, *, gone: bool = False) -> RecordChanged:
+    """What the node publishes when *row* is stored, or gone."""
+    version = Version(1, 1)
+    content = Service(name=row.service, id=row.id, port=row.port)
+    record = Record(owner=NodeId(row.node), version=version, floor=0, key=f"service/{row.id}", content=content)
+    return RecordChanged(
+        owner=record.owner,
+        key=record.key,
+        before=record if gone else None,
+        after=None if gone else record,
+        version=version,
+        source=record.owner,
+        how="gossip",
+    )
+
+
+def a_member_change(name: str, *, before: str | None, after: str | None) -> MemberChanged:
+    return MemberChanged(
+        member=NodeId(name),
+        before=None if before is None else STATUSES[before],
+        after=None if after is None else STATUSES[after],
+        incarnation=Incarnation(1, 1),
+        address=Address("10.0.0.1", 7700),
+        accuser=NodeId("ann"),
+        source=NodeId("ann"),
+        how="probe",
+    )
+
+
+class FakeView:
+    """Rows in plain dicts; whoever changes them through `put`, `remove` and `put_member` also moves the index."""
+
+    def __init__(self) -> None:
+        self.index = 1
+        self.isolated = False
+        self.rows: dict[tuple[str, str], InstanceRow] = {}
+        self.people: dict[str, MemberRow] = {"ann": a_member("ann")}
+        self.reads = 0
+
+    def put(self, row: InstanceRow) -> RecordChanged:
+        self.rows[row.node, row.id] = row
+        self.index += 1
+        return a_record_change(row)
+
+    def remove(self, node: str, id: str) -> RecordChanged:
+        self.index += 1
+        return a_record_change(self.rows.pop((node, id)), gone=True)
+
+    def put_member(self, row: MemberRow) -> MemberChanged:
+        """Store *row*; the instances of a failed member become unreachable, those of a live one passing."""
+        before = self.people.get(row.name)
+        self.people[row.name] = row
+        self.index += 1
+        status = "unreachable" if row.status in ("failed", "left") else "passing"
+        for key, found in self.rows.items():
+            if found.node == row.name:
+                self.rows[key] = replace(found, status=status, node_status=row.status)
+        return a_member_change(row.name, before=before.status if before else None, after=row.status)
+
+    def trust(self, *, owners: Sequence[str] | None = None, now: float) -> Trust:
+        return Trust(
+            isolated=self.isolated,
+            members_alive=sum(row.status in ("alive", "suspect") for row in self.people.values()),
+            members_known=len(self.people),
+            stalest_owner_age_s=0.0 if owners == [] else 0.25,
+            index=self.index,
+        )
+
+    def members(self, *, now: float) -> list[MemberRow]:
+        return [self.people[name] for name in sorted(self.people)]
+
+    def services(self, *, now: float) -> list[ServiceRow]:
+        names = sorted({row.service for row in self.rows.values()})
+        return [self._service(name, now) for name in names]
+
+    def instances(self, *, service: str | None = None, now: float) -> list[InstanceRow]:
+        self.reads += 1
+        found = [row for row in self.rows.values() if service is None or row.service == service]
+        return sorted(found, key=lambda row: (row.service, row.node, row.id))
+
+    def instance(self, node: str, id: str, *, now: float) -> InstanceRow | None:
+        return self.rows.get((node, id))
+
+    def member(self, name: str, *, now: float) -> MemberRow | None:
+        return self.people.get(name)
+
+    def info(self, *, now: float) -> Info:
+        return Info(
+            name="ann",
+            address="10.0.0.1:7700",
+            epoch=1_700_000_000_000,
+            counter=0,
+            software="gossipd 0.1.0",
+            protocol_version=1,
+            cluster="test",
+            sealed=True,
+            key_ids=["00aabbcc"],
+            labels={"zone": "a"},
+            uptime_s=60.0,
+            awareness=0,
+            conflict=None,
+            leaving=False,
+            seeds=["10.0.0.2:7700"],
+            peers_known=3,
+        )
+
+    def why(self, subject: str, *, now: float) -> Evidence:
+        if subject not in self.people and not any(row.id == subject for row in self.rows.values()):
+            raise RequestError("not_found", f"nothing is known of {subject!a}")
+        row = EvidenceRow(ago_s=1.5, what="it answered", accuser=None, source="bob", how="probe")
+        return Evidence(subject=subject, kind="member", belief="alive", history=[row])
+
+    def statistics(self, *, now: float) -> Statistics:
+        values: dict[str, object] = {field.name: 0 for field in fields(Statistics)}
+        values.update(dropped={"replayed": 2}, records_refused={}, isolated=self.isolated)
+        return Statistics(**values)  # type: ignore[arg-type]
+
+    def _service(self, name: str, now: float) -> ServiceRow:
+        rows = self.instances(service=name, now=now)
+        return ServiceRow(
+            name=name,
+            instances=len(rows),
+            passing=sum(row.status == "passing" for row in rows),
+            nodes=len({row.node for row in rows}),
+            tags=sorted({tag for row in rows for tag in row.tags}),
+        )
+
+
+class FakeCommands:
+    """Remembers what it was asked; a registration appears in the *view* as an instance of ann."""
+
+    def __init__(self, view: FakeView | None = None) -> None:
+        self.view = view
+        self.registered: dict[str, tuple[Service, int | None]] = {}
+        self.lost: list[int] = []
+        self.joined: list[tuple[str, ...]] = []
+        self.left = False
+        self.join_may_end: trio.Event | None = None
+
+    def register(self, service: Service, *, connection: int | None, now: float) -> RegistrationRow:
+        self.registered[service.id] = (service, connection)
+        if self.view is not None:
+            self.view.put(an_instance(service.name, id=service.id, port=service.port))
+        return RegistrationRow(
+            id=service.id, service=service.name, holder="kept" if connection is None else "connection"
+        )
+
+    def deregister(self, id: str, *, now: float) -> None:
+        if self.registered.pop(id, None) is None:
+            raise RequestError("not_found", f"id={id!a}, expected the id of a registration of this node")
+        if self.view is not None:
+            self.view.remove("ann", id)
+
+    def connection_lost(self, connection: int, *, now: float) -> None:
+        self.lost.append(connection)
+
+    async def join(self, targets: Sequence[str]) -> dict[str, str | None]:
+        self.joined.append(tuple(targets))
+        if self.join_may_end is not None:
+            await self.join_may_end.wait()
+        return {target: "refused" if target == "nobody" else None for target in targets}
+
+    async def leave(self) -> None:
+        self.left = True
