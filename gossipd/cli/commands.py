@@ -1,0 +1,193 @@
+"""The commands that ask the running daemon beside us, over its Unix socket."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from gossipd.cli import doors, exits, render
+
+_MEMBERS = doors.names_of("members", doors.member_names)
+_SERVICES = doors.names_of("services", doors.service_names)
+
+
+def _show(answer: dict[str, Any], text: Callable[[], str], *, as_json: bool) -> None:
+    """Print *answer* as JSON, or as *text* with the footer of its view."""
+    if as_json:
+        click.echo(render.to_json(answer))
+        return
+    click.echo(text())
+    footer = render.footer(answer.get("view"))
+    if footer is not None:
+        click.echo(footer)
+
+
+@click.command(short_help="List the members and what is believed of each.")
+@doors.reading
+@click.option("--status", type=click.Choice(["alive", "suspect", "failed", "left"]), help="Only those of this status.")
+def members(socket: str | None, as_json: bool, status: str | None) -> None:
+    """List the members: what is believed of each, since when, and how fresh that is."""
+    answer = doors.ask(socket, "members")
+    if status is not None:
+        answer["members"] = [row for row in answer["members"] if row["status"] == status]
+    _show(answer, lambda: render.members(answer["members"], colour=doors.colourful()), as_json=as_json)
+
+
+@click.command(short_help="List the services.")
+@doors.reading
+def services(socket: str | None, as_json: bool) -> None:
+    """List the services, with how many instances of each are passing."""
+    answer = doors.ask(socket, "services")
+    _show(answer, lambda: render.services(answer["services"], colour=doors.colourful()), as_json=as_json)
+
+
+@click.command(short_help="Print who serves something: address:port, a line each.")
+@click.argument("service", shell_complete=_SERVICES)
+@doors.reading
+@click.option("--tag", help="Only instances with this tag.")
+@click.option("--all", "everything", is_flag=True, help="Also instances whose node is believed failed.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many instances.")
+def resolve(
+    socket: str | None, as_json: bool, service: str, tag: str | None, everything: bool, limit: int | None
+) -> int:
+    """Print the instances of SERVICE, one a line: address:port, node, id, status, protocol, tags.
+
+    Passing instances come first. Exits with 1 if there is no instance to print.
+    """
+    answer = doors.ask(socket, "resolve", service=service, tag=tag, include_unreachable=everything or None, limit=limit)
+    found = answer["instances"]
+    if as_json or found:
+        _show(answer, lambda: render.instances(found, colour=doors.colourful()), as_json=as_json)
+    else:
+        kind = "instance" if everything else "passing instance"
+        click.echo(f"gossipd: no {kind} of {service}{f' with tag {tag}' if tag else ''}", err=True)
+        footer = render.footer(answer.get("view"))
+        if footer is not None:
+            click.echo(footer, err=True)
+    return exits.OK if found else exits.FAILED
+
+
+@click.command(short_help="Publish a service instance on this node.")
+@click.argument("service")
+@doors.with_socket
+@click.option("--json", "as_json", is_flag=True, help="Print the registration as JSON, on one line.")
+@click.option("--port", type=click.IntRange(1, 65_535), required=True, help="Port that the instance listens on.")
+@click.option("--id", "id_", help="Name of the instance, unique on this node.  [default: SERVICE]")
+@click.option("--address", help="IP address of the instance, where it is not this node's.")
+@click.option("--protocol", help="What is spoken: tcp, udp, http, ...  [default: tcp]")
+@click.option("--tag", "tags", multiple=True, help="A tag; repeatable.")
+@click.option("--meta", multiple=True, metavar="KEY=VALUE", help="An entry of metadata; repeatable.")
+@click.option("--weight", type=click.IntRange(0, 65_535), help="Share of the load, relative to others.  [default: 1]")
+@click.option("--hold", is_flag=True, help="Keep it only while this command runs (end it with Ctrl-C).")
+def register(
+    socket: str | None,
+    as_json: bool,
+    service: str,
+    port: int,
+    id_: str | None,
+    address: str | None,
+    protocol: str | None,
+    tags: tuple[str, ...],
+    meta: tuple[str, ...],
+    weight: int | None,
+    hold: bool,
+) -> None:
+    """Publish an instance of SERVICE on this node, or change the one of the same id.
+
+    The daemon keeps it, also over its restarts, until `gossipd deregister`; with --hold it goes when this command ends.
+    """
+    given = {
+        "name": service,
+        "id": id_,
+        "port": port,
+        "address": address,
+        "protocol": protocol,
+        "tags": list(dict.fromkeys(tags)) or None,
+        "metadata": _metadata(meta) or None,
+        "weight": weight,
+    }
+    params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if hold:
+        from gossipd.cli.hold import hold_registration
+
+        hold_registration(socket, params, as_json=as_json)
+        return
+    answer = doors.ask(socket, "register", kept=True, **params)
+    click.echo(render.to_json(answer) if as_json else render.registration(answer["registration"], port=port))
+
+
+def _metadata(entries: tuple[str, ...]) -> dict[str, str]:
+    metadata = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{entry!r}, expected KEY=VALUE", param_hint="'--meta'")
+        metadata[key] = value
+    return metadata
+
+
+@click.command(short_help="Withdraw an instance of this node.")
+@click.argument("id_", metavar="ID", shell_complete=doors.own_instances)
+@doors.with_socket
+def deregister(socket: str | None, id_: str) -> None:
+    """Withdraw the instance ID that was registered on this node."""
+    doors.ask(socket, "deregister", id=id_)
+
+
+@click.command(short_help="Print every change as it happens.")
+@click.argument("service", required=False, shell_complete=_SERVICES)
+@doors.with_socket
+@click.option("--json", "as_json", is_flag=True, help="Print each event of the daemon as JSON, one a line.")
+@click.option("--members", "with_members", is_flag=True, help="Watch the members; with SERVICE, both.")
+def watch(socket: str | None, as_json: bool, service: str | None, with_members: bool) -> None:
+    """Print what is there, then every change, until Ctrl-C: of SERVICE, of the members, or of all services."""
+    from gossipd.cli.follow import follow
+
+    follow(socket, service=service, members=with_members, as_json=as_json)
+
+
+@click.command(short_help="Join the cluster of other daemons.")
+@click.argument("targets", metavar="HOST[:PORT]...", nargs=-1, required=True)
+@doors.reading
+def join(socket: str | None, as_json: bool, targets: tuple[str, ...]) -> int:
+    """Join the cluster of other daemons. Exits with 1 if not one of them could be reached."""
+    answer = doors.ask(socket, "join", timeout_s=doors.JOIN_TIMEOUT_S, targets=list(dict.fromkeys(targets)))
+    results: dict[str, str | None] = answer["joined"]
+    click.echo(render.to_json(answer) if as_json else render.joined(results))
+    return exits.OK if any(error is None for error in results.values()) else exits.FAILED
+
+
+@click.command(short_help="Leave the cluster and stop the daemon.")
+@doors.with_socket
+def leave(socket: str | None) -> None:
+    """Leave the cluster and stop the daemon; returns when the others have been told."""
+    doors.ask(socket, "leave", timeout_s=doors.LEAVE_TIMEOUT_S)
+
+
+@click.command(short_help="Print who this node is, and how it is doing.")
+@doors.reading
+def info(socket: str | None, as_json: bool) -> None:
+    """Print who this node is, and how it is doing."""
+    answer = doors.ask(socket, "info")
+    _show(answer, lambda: render.facts(answer["info"]), as_json=as_json)
+
+
+@click.command(short_help="Print the evidence behind a belief.")
+@click.argument("subject", shell_complete=_MEMBERS)
+@doors.reading
+def why(socket: str | None, as_json: bool, subject: str) -> None:
+    """Print the evidence behind what is believed of SUBJECT: a member, or an instance as ID or NODE/ID."""
+    answer = doors.ask(socket, "why", subject=subject)
+    _show(answer, lambda: render.evidence(answer["evidence"], colour=doors.colourful()), as_json=as_json)
+
+
+@click.command(short_help="Print the daemon's counters.")
+@doors.reading
+def statistics(socket: str | None, as_json: bool) -> None:
+    """Print the daemon's counters."""
+    answer = doors.ask(socket, "statistics")
+    _show(answer, lambda: render.facts(answer["statistics"]), as_json=as_json)
+
+
+COMMANDS = (members, services, resolve, register, deregister, watch, join, leave, info, why, statistics)
+"""In the order of the reference page."""

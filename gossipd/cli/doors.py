@@ -1,0 +1,119 @@
+"""How a command reaches the daemon: the options that all share, the connection, and names for shell completion."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from gossipd.client import Client
+
+TIMEOUT_S = 5.0
+"""How long an answer from the daemon beside us may take; its own reads take microseconds."""
+
+JOIN_TIMEOUT_S = 60.0
+"""How long joining may take: names are resolved, and each address is tried until it answers or times out."""
+
+LEAVE_TIMEOUT_S = 660.0
+"""How long leaving may take: a little more than the longest leave.timeout_s."""
+
+COMPLETION_SERVICES_MAX = 50
+"""Services looked into for the names of this node's instances."""
+
+COMPLETION_TIMEOUT_S = 0.3
+"""How long the shell may be held up for names."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_socket(command: F) -> F:
+    """Give *command* the option --socket (or GOSSIPD_SOCKET)."""
+    return click.option(
+        "--socket",
+        metavar="PATH",
+        envvar="GOSSIPD_SOCKET",
+        type=click.Path(),
+        help="Unix socket of the daemon.  [env: GOSSIPD_SOCKET]",
+    )(command)
+
+
+def reading(command: F) -> F:
+    """Give *command* the options of those that read: --socket and --json."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print the daemon's answer as JSON, on one line.")
+    return with_socket(as_json(command))
+
+
+def socket_path(socket: str | None) -> str:
+    """Return where the daemon is asked: *socket*, or the usual place."""
+    from gossipd.client import default_socket_path
+
+    return socket or str(default_socket_path(os.environ))
+
+
+@contextmanager
+def connected(socket: str | None, *, timeout_s: float = TIMEOUT_S) -> "Iterator[Client]":
+    """Yield a client of the daemon. Raises: RequestError, of a code in NO_DAEMON_CODES if none answers."""
+    from gossipd.client import Client
+
+    with Client(socket_path(socket), timeout_s=timeout_s) as client:
+        yield client
+
+
+def ask(socket: str | None, method: str, /, *, timeout_s: float = TIMEOUT_S, **params: object) -> dict[str, Any]:
+    """Return the daemon's result of one call; parameters that are None are left out."""
+    with connected(socket, timeout_s=timeout_s) as client:
+        result: dict[str, Any] = client.call(method, **params)
+        return result
+
+
+def colourful() -> bool:
+    """Return whether stdout is a terminal that wants colour (https://no-color.org)."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+Names = Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]]
+"""Each name with a word about it, which some shells show."""
+
+
+def names_of(method: str, names: Names) -> Completer:
+    """Return a completer: what *names* makes of the daemon's answer to *method*; without a daemon nothing."""
+
+    @wraps(names)
+    def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        try:
+            answer = ask(context.params.get("socket"), method, timeout_s=COMPLETION_TIMEOUT_S)
+            found = [(word, text) for word, text in names(answer) if word.startswith(incomplete)]
+        except Exception:  # a shell that completes wants silence, whatever is wrong
+            return []
+        return [CompletionItem(word, help=text) for word, text in dict(found).items()]
+
+    return complete
+
+
+def member_names(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(row["name"], row["status"]) for row in answer["members"]]
+
+
+def service_names(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(row["name"], f"{row['passing']} passing") for row in answer["services"]]
+
+
+def own_instances(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the ids of the instances registered on this node; nothing without a daemon."""
+    found = []
+    try:
+        with connected(context.params.get("socket"), timeout_s=COMPLETION_TIMEOUT_S) as client:
+            ask_on: Callable[..., dict[str, Any]] = client.call
+            me = ask_on("info")["info"]["name"]
+            for service in ask_on("services")["services"][:COMPLETION_SERVICES_MAX]:
+                rows = ask_on("resolve", service=service["name"])["instances"]
+                found += [(row["id"], row["service"]) for row in rows if row["node"] == me]
+    except Exception:
+        return []
+    return [CompletionItem(word, help=text) for word, text in found if word.startswith(incomplete)]

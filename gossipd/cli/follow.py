@@ -1,0 +1,58 @@
+"""`gossipd watch`: what is there, then every change, one line each, until Ctrl-C."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from gossipd.cli import doors, render
+
+
+def follow(socket: str | None, *, service: str | None, members: bool, as_json: bool) -> None:
+    """Print the events of one watch as they come. Returns on Ctrl-C. Raises: RequestError if the daemon goes away."""
+    colour = doors.colourful()
+    try:
+        with doors.connected(socket) as client:
+            for event in client.watch(service, members=members):
+                text = (
+                    render.to_json(event) if as_json else event_text(event, at=time.strftime("%H:%M:%S"), colour=colour)
+                )
+                click.echo(text)  # flushes: a reader of the pipe hears of a change when it happens
+    except KeyboardInterrupt:
+        return
+
+
+def event_text(event: Mapping[str, Any], *, at: str, colour: bool) -> str:
+    """Return the line that tells *event* to people; a snapshot takes one a row, and ends with its footer."""
+    match event["type"]:
+        case "up" | "changed" | "down":
+            return f"{at}  {event['type']:<8}{_instance(event['instance'], colour=colour)}"
+        case "member":
+            before, after = event["before"] or "unknown", event["after"] or "forgotten"
+            change = "labels or software changed" if before == after else f"{before} -> {after}"
+            return f"{at}  member  {render.clean(event['member']['name'])} {change}"
+        case "view":
+            return f"{at}  view    {render.footer(event['view']) or 'this node hears the cluster'}"
+        case "resync":
+            return f"{at}  resync  this reader fell behind; what is there now follows"
+        case "snapshot":
+            return _snapshot(event, at=at, colour=colour)
+        case _:
+            return f"{at}  {render.clean(event['type'])}"  # of a newer daemon
+
+
+def _instance(row: Mapping[str, Any], *, colour: bool) -> str:
+    return f"{render.clean(row['service'])}  {render.instances([row], colour=colour)}"
+
+
+def _snapshot(event: Mapping[str, Any], *, at: str, colour: bool) -> str:
+    lines = []
+    for row in event.get("instances", ()):
+        lines.append(f"{at}  {'is':<8}{_instance(row, colour=colour)}")
+    for row in event.get("members", ()):
+        lines.append(f"{at}  member  {render.clean(row['name'])} is {row['status']}")
+    if not lines:
+        lines.append(f"{at}  nothing yet")
+    footer = render.footer(event.get("view"))
+    return "\n".join([*lines, footer] if footer else lines)

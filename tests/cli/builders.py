@@ -1,0 +1,46 @@
+"""Rows and views as the local API answers them."""
+
+from typing import Any
+
+WELL = {"isolated": False, "members_alive": 3, "members_known": 3, "stalest_owner_age_s": 0.4, "index": 17}
+ISOLATED = {**WELL, "isolated": True, "members_alive": 1, "stalest_owner_age_s": 75.0}
+
+
+def a_member(name: str = "n1", **changes: Any) -> dict[str, Any]:
+    row = {
+        "name": name,
+        "status": "alive",
+        "address": "10.0.0.1:7950",
+        "epoch": 1_700_000_000_000,
+        "counter": 0,
+        "since_s": 61.0,
+        "vouched_s": 0.25,
+        "rtt_ms": 0.42,
+        "me": False,
+        "labels": {"zone": "a"},
+        "software": "gossipd 0.1.0",
+        "services": 2,
+    }
+    return row | changes
+
+
+def an_instance(node: str = "n1", **changes: Any) -> dict[str, Any]:
+    row = {
+        "service": "web",
+        "id": f"web-{node}",
+        "node": node,
+        "address": "10.0.0.1",
+        "port": 8080,
+        "protocol": "tcp",
+        "tags": ["v2"],
+        "metadata": {},
+        "weight": 1,
+        "status": "passing",
+        "node_status": "alive",
+        "age_s": 0.2,
+    }
+    return row | changes
+
+
+def a_service(name: str = "web", **changes: Any) -> dict[str, Any]:
+    return {"name": name, "instances": 3, "passing": 2, "nodes": 3, "tags": ["v1", "v2"]} | changes
