@@ -9,6 +9,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -107,7 +108,8 @@ class Client:
             raise
         finally:
             if not ended and self._socket is not None and self._socket.fileno() >= 0:
-                self.call("unwatch", id=id)
+                with suppress(RequestError):  # whatever ended the loop matters more
+                    self.call("unwatch", id=id)
             del self._events[id]
 
     def _put_aside(self, message: dict[str, object]) -> None:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,6 +101,17 @@ def test_a_watch_with_no_news_in_time_says_so(tmp_path: Path) -> None:
         with pytest.raises(RequestError) as caught:
             next(events)
         assert caught.value.code == "timeout"
+
+
+def test_an_interrupted_watch_stays_interrupted_even_if_the_daemon_has_gone(tmp_path: Path) -> None:
+    with a_daemon(tmp_path / "s"):
+        client = Client(tmp_path / "s", timeout_s=DEADLINE_S)
+        events = client.watch("web", timeout_s=DEADLINE_S)
+        next(events)
+    assert isinstance(events, Generator)
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt())
+    client.close()
 
 
 def test_closing_the_client_ends_the_connection(tmp_path: Path) -> None:
