@@ -1,0 +1,214 @@
+"""The daemon as a whole: real sockets on loopback, the local door, signals, the data directory, two of them together."""
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from gossipd.config import LOCAL
+from gossipd.daemon import ForcedExit, Running, run_daemon
+from gossipd.daemon_config import DaemonConfig
+from gossipd.errors import ConfigError, StorageError
+from gossipd.records import Service
+from tests.shell.fakes import ReadableLog
+
+pytestmark = pytest.mark.trio
+
+FAST = replace(LOCAL, leave=replace(LOCAL.leave, timeout_s=3.0, linger_s=0.05))
+WEB = Service(name="web", id="web-1", port=80)
+
+
+def a_config(folder: Path, name: str = "ann", **changes: object) -> DaemonConfig:
+    settings: dict[str, Any] = {
+        "name": name,
+        "socket": folder / f"{name}.sock",
+        "bind": ("127.0.0.1:0",),
+        "data_dir": folder / name,
+        "protocol": FAST,
+    }
+    return DaemonConfig(**(settings | changes))
+
+
+@pytest.fixture
+def log() -> Iterator[ReadableLog]:
+    made = ReadableLog(level="info")
+    yield made
+    made.close()
+
+
+@asynccontextmanager
+async def running(config: DaemonConfig, log: ReadableLog) -> AsyncIterator[Running]:
+    """A daemon, which leaves at the end."""
+    async with trio.open_nursery() as nursery:
+        yield (daemon := await nursery.start(partial(run_daemon, config, signals=False, log=log.log)))
+        with trio.fail_after(10):
+            await daemon.commands.leave()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(15):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+async def test_a_daemon_is_ready_leaves_and_cleans_up(tmp_path: Path, log: ReadableLog) -> None:
+    async with running(a_config(tmp_path), log) as daemon:
+        assert daemon.address.host == "127.0.0.1"
+        assert daemon.address.port > 0
+        assert (tmp_path / "ann.sock").is_socket()
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_INET, kind) as other, pytest.raises(OSError, match=r"in use"):
+                other.bind(daemon.address)
+    assert not (tmp_path / "ann.sock").exists()
+    lines = log.lines()
+    ready = f"daemon ready name=ann address={daemon.address} socket={tmp_path}/ann.sock epoch={daemon.epoch}"
+    assert ready in lines[0]
+    assert lines[-1].endswith("daemon stopped")
+
+
+async def test_two_daemons_find_each_other_and_the_services_of_each_other(tmp_path: Path, log: ReadableLog) -> None:
+    async with running(a_config(tmp_path), log) as ann:
+        async with running(a_config(tmp_path, "bob", join=(str(ann.address),)), log) as bob:
+            now = trio.current_time
+            await until(lambda: ann.view.trust(now=now()).members_alive == 2)
+            await until(lambda: bob.view.trust(now=now()).members_alive == 2)
+            bob.commands.register(WEB, connection=None, now=now())
+            await until(lambda: [row.node for row in ann.view.instances(service="web", now=now())] == ["bob"])
+        await until(lambda: [row.status for row in ann.view.members(now=trio.current_time())] == ["alive", "left"])
+
+
+async def test_a_join_says_of_each_address_how_it_went(tmp_path: Path, log: ReadableLog) -> None:
+    async with running(a_config(tmp_path), log) as ann, running(a_config(tmp_path, "bob"), log) as bob:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            nobody = f"127.0.0.1:{unused.getsockname()[1]}"
+            outcome = await bob.commands.join([str(ann.address), nobody, "bad:port:here:"])
+        assert outcome[str(ann.address)] is None
+        assert outcome[nobody] == "connection refused"
+        assert len(outcome) == 3
+        await until(lambda: ann.view.trust(now=trio.current_time()).members_alive == 2)
+
+
+async def test_a_restart_has_a_later_epoch_its_kept_services_and_its_peers(tmp_path: Path, log: ReadableLog) -> None:
+    async with running(a_config(tmp_path, "bob"), log) as bob:
+        async with running(a_config(tmp_path, join=(str(bob.address),)), log) as ann:
+            ann.commands.register(WEB, connection=None, now=trio.current_time())
+            await until(lambda: ann.view.trust(now=trio.current_time()).members_alive == 2)
+        async with running(a_config(tmp_path), log) as again:  # told of nobody
+            assert again.epoch > ann.epoch
+            assert [row.id for row in again.view.instances(now=trio.current_time()) if row.node == "ann"] == ["web-1"]
+            await until(lambda: again.view.trust(now=trio.current_time()).members_alive == 2)
+
+
+async def test_without_a_data_directory_nothing_is_written(tmp_path: Path, log: ReadableLog) -> None:
+    async with running(a_config(tmp_path, data_dir=None), log) as daemon:
+        daemon.commands.register(WEB, connection=None, now=trio.current_time())
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith("ann.sock")] == []
+
+
+async def test_a_second_daemon_on_the_same_data_directory_is_refused(tmp_path: Path, log: ReadableLog) -> None:
+    async with running(a_config(tmp_path), log):
+        with pytest.raises(StorageError, match=f"ann is used by process {os.getpid()}$"):
+            await run_daemon(a_config(tmp_path), signals=False, log=log.log)
+
+
+async def test_a_taken_port_and_a_taken_socket_are_told_plainly(tmp_path: Path, log: ReadableLog) -> None:
+    async with running(a_config(tmp_path), log) as ann:
+        with pytest.raises(ConfigError, match=f"^bind={ann.address}, expected an address that can be bound"):
+            await run_daemon(a_config(tmp_path, "bob", bind=(str(ann.address),)), signals=False, log=log.log)
+        with pytest.raises(StorageError, match=r"ann\.sock"):
+            await run_daemon(a_config(tmp_path, "bob", socket=ann.socket), signals=False, log=log.log)
+    assert not [line for line in log.lines() if "internal error" in line]
+
+
+async def test_sigterm_leaves_and_returns(tmp_path: Path, log: ReadableLog) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(run_daemon, a_config(tmp_path), log=log.log))
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert "leaving signal=SIGTERM" in "\n".join(log.lines())
+    assert (tmp_path / "ann" / "peers.json").exists()
+
+
+async def test_a_second_signal_ends_at_once(tmp_path: Path, log: ReadableLog) -> None:
+    slow = replace(FAST, leave=replace(FAST.leave, timeout_s=600.0, linger_s=60.0))
+    async with running(a_config(tmp_path, "bob"), log) as bob:
+        with pytest.RaisesGroup(ForcedExit), trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                config = a_config(tmp_path, protocol=slow, join=(str(bob.address),))
+                ann = await nursery.start(partial(run_daemon, config, log=log.log))
+                await until(lambda: ann.view.trust(now=trio.current_time()).members_alive == 2)
+                os.kill(os.getpid(), signal.SIGTERM)
+                await until(lambda: ann.view.info(now=trio.current_time()).leaving)
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+async def test_sighup_takes_over_what_it_can_names_what_needs_a_restart_and_survives_nonsense(
+    tmp_path: Path, log: ReadableLog
+) -> None:
+    before = a_config(tmp_path)
+    answers: list[DaemonConfig | Exception] = [
+        replace(before, labels=(("zone", "b"),), log_level="debug", cluster="other"),
+        ConfigError("labels.zone=5, expected text"),
+    ]
+
+    def reload() -> DaemonConfig:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with trio.open_nursery() as nursery:
+        daemon = await nursery.start(partial(run_daemon, before, reload=reload, log=log.log))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: log.log.level == "debug")
+        assert daemon.view.info(now=trio.current_time()).labels == {"zone": "b"}
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: not answers)
+        text = ""
+
+        def told() -> bool:
+            nonlocal text
+            text += "\n".join(log.lines())
+            return "keeping the old ones" in text
+
+        await until(told)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert "setting needs a restart setting=cluster" in text
+    assert 'error="labels.zone=5, expected text"' in text
+    assert "setting=bind" not in text
+
+
+async def test_an_internal_error_is_logged_and_ends_the_daemon(tmp_path: Path, log: ReadableLog) -> None:
+    def broken(_: int) -> bytes:
+        raise RuntimeError("no entropy")
+
+    with pytest.raises(RuntimeError):
+        await run_daemon(a_config(tmp_path), entropy=broken, signals=False, log=log.log)
+    assert "internal error, the daemon stops error=\"RuntimeError('no entropy')\"" in log.lines()[-1]
+    async with running(a_config(tmp_path), log):  # nothing stayed locked or bound
+        pass
+
+
+async def test_systemd_is_told_when_we_are_ready_and_when_we_stop(
+    tmp_path: Path, log: ReadableLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+        async with running(a_config(tmp_path), log) as daemon:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        systemd.setblocking(False)
+        messages = [systemd.recv(1_000).decode() for _ in range(3)]
+    assert messages[0] == f"READY=1\nSTATUS=ann at {daemon.address}"
+    assert messages[1] == "WATCHDOG=1"
+    assert messages[2].startswith("STOPPING=1\n")
