@@ -23,6 +23,12 @@ class Program(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of a first day, not of the alphabet
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would write an empty line first
+            raise click.exceptions.Exit(exits.INTERRUPTED) from None
+
     def main(  # type: ignore[override]  # click's overloads promise a return; this one never does
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> None:

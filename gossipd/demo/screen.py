@@ -24,6 +24,10 @@ WIDE_NODES_MAX = 9
 """More columns than this and a status is told by its first letter."""
 
 
+PAUSE_S = 1.2
+"""Between two chapters on a terminal: the whole story would be over in five seconds."""
+
+
 class Screen(Protocol):
     """A context manager that shows the story."""
 
@@ -44,6 +48,9 @@ class Screen(Protocol):
 
     def progress(self, text: str) -> None:
         """Tell how far a step has come, where there is no live table to tell it."""
+
+    def pause(self) -> None:
+        """Give the audience time to read, if there is one."""
 
 
 class Lines:
@@ -73,6 +80,9 @@ class Lines:
     def progress(self, text: str) -> None:
         self.say(f"  {text}")
 
+    def pause(self) -> None:
+        pass
+
     def _stamp(self) -> str:
         return f"[{time.monotonic() - self._started:5.1f} s]"
 
@@ -87,7 +97,7 @@ class LiveTable(Lines):
         super().__init__()
         from rich.live import Live
 
-        self._live = Live(refresh_per_second=10, redirect_stderr=False)
+        self._live = Live(refresh_per_second=10, redirect_stderr=False, transient=True)
 
     def __enter__(self) -> "LiveTable":
         self._live.start()
@@ -104,6 +114,9 @@ class LiveTable(Lines):
 
     def progress(self, text: str) -> None:
         pass  # the table tells
+
+    def pause(self) -> None:
+        time.sleep(PAUSE_S)
 
     def _print(self, text: str) -> None:
         self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,7 +1,6 @@
 # ruff: noqa: TID251  (deadlines and signals)
 """The demo's steps. Each states what it promises, waits for it with a deadline, and tells how long it took."""
 
-import os
 import shutil
 import signal
 import sys
@@ -20,6 +19,9 @@ OVERALL_S = 55.0
 
 STEP_S = 20.0
 """Longest wait for one promise: suspicion with the local profile takes 1.5 to 9 s after at most a second of silence."""
+
+LISTED_MAX = 4
+"""More names than this are only counted."""
 
 VICTIM = "n3"
 SEED = "n1"
@@ -64,9 +66,13 @@ class Story:
     def tell(self) -> None:
         self._start()
         self._converge()
+        self._screen.pause()
         self._register()
+        self._screen.pause()
         before = self._crash()
+        self._screen.pause()
         self._return(before)
+        self._screen.pause()
         self._leave()
 
     def _start(self) -> None:
@@ -235,6 +241,8 @@ def _status(view: Any, name: str) -> str:
 
 
 def _listed(names: list[str]) -> str:
+    if len(names) > LISTED_MAX:
+        return f"{len(names)} daemons"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -261,14 +269,16 @@ What to try next: one node of your own, on this machine.
 def _program() -> str:
     """Return how this program can be called from here."""
     program = Path(sys.argv[0])
-    if program.name != "gossipd":
-        return f"{os.path.basename(sys.executable)} -m gossipd"
-    if shutil.which("gossipd") == str(program):
-        return "gossipd"
-    try:
-        return str(program.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(program.absolute())
+    return _callable(program) if program.name == "gossipd" else f"{_callable(Path(sys.executable))} -m gossipd"
+
+
+def _callable(path: Path) -> str:
+    """Return the shortest text by which a shell here starts *path*: its name, a relative path, or the whole."""
+    absolute = path.absolute()
+    found = shutil.which(path.name)
+    if found is not None and Path(found).absolute() == absolute:
+        return path.name
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
 
 
 @contextmanager
