@@ -145,7 +145,7 @@ class _Daemon:
         self._udp = Udp([each.udp for each in bound], log=log)
         self._streams = Streams([each.tcp for each in bound], write_timeout_s=timeout_s, log=log)
         self._driver = Driver(self._node, datagrams=self._udp, streams=self._streams)
-        Watchdog(self._node, threshold_s=config.protocol.probe.oversleep_s, log=log).attach(self._driver)
+        Watchdog(self._node, config.protocol.probe, log=log).attach(self._driver)
         self._driver.subscribe(EventLog(log).hear)
         self._leaving = Leaving(self._driver)
         self._commands = LocalCommands(

@@ -85,7 +85,7 @@ def describe(event: Event) -> Line:
         case LeaveFinished(heard=True):
             return "info", "left the cluster", {}
         case LeaveFinished():
-            return "warning", "left, but not everybody may have heard", {}
+            return "info", "left, nobody or not everybody heard", {}
         case _:
             assert_never(event)
 
