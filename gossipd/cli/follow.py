@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gossipd.cli import doors, render
+from gossipd.errors import RequestError
 
 
 def follow(socket: str | None, *, service: str | None, members: bool, as_json: bool) -> None:
@@ -19,6 +20,7 @@ def follow(socket: str | None, *, service: str | None, members: bool, as_json: b
                     render.to_json(event) if as_json else event_text(event, at=time.strftime("%H:%M:%S"), colour=colour)
                 )
                 click.echo(text)  # flushes: a reader of the pipe hears of a change when it happens
+        raise RequestError("disconnected", "the daemon ended the watch: is it stopping?")
     except KeyboardInterrupt:
         return
 

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from gossipd.client import Client
@@ -20,6 +21,9 @@ from gossipd.crypto.keyring import encode_key, generate_key
 from gossipd.errors import RequestError
 
 HOST = "127.0.0.1"
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the demo early, in order: whatever was started is ended first."""
 
 CALL_TIMEOUT_S = 2.0
 """How long a daemon may take to answer; one that is starting or was killed is asked again."""
@@ -110,7 +114,11 @@ class Cluster:
         self.close()
 
     def close(self) -> None:
-        """End whatever still runs, at once, and remove the directory."""
+        """End whatever still runs, at once, and remove the directory; an interrupt waits until that is done."""
+        with interrupts_deferred():
+            self._close()
+
+    def _close(self) -> None:
         running = [daemon for daemon in self.daemons.values() if daemon.process is not None]
         for daemon in self.daemons.values():
             daemon.hang_up()
@@ -132,7 +140,7 @@ class Cluster:
         command += ["--label", f"rack=r{1 + int(name[1:]) % 2}"]
         if join is not None:
             command += ["--join", self.daemons[join].address]
-        with daemon.log.open("ab") as log:
+        with daemon.log.open("ab") as log, interrupts_deferred():  # or a child could be born that we do not know of
             daemon.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -205,6 +213,24 @@ class Cluster:
 
     def _key(self) -> Path:
         return self.directory / "cluster.key"
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Hold back SIGINT, SIGTERM and SIGHUP; if one came, raise KeyboardInterrupt at the end."""
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    former = {number: signal.signal(number, note) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gossipd.demo.cluster import POLL_S, BrokenPromise, Cluster
+from gossipd.demo.cluster import INTERRUPTS, POLL_S, BrokenPromise, Cluster
 from gossipd.demo.screen import Screen, Views, choose_screen
 
 OVERALL_S = 55.0
@@ -46,7 +46,6 @@ def run_demo(*, nodes: int, logs: Path | None = None) -> int:
             print(f"gossipd: error: the demo promised what did not happen: {broken}", file=sys.stderr)
             return 1
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not stop us from cleaning up
             if logs is not None:
                 cluster.copy_logs(logs)
     _what_next()
@@ -288,10 +287,8 @@ def _orderly() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    former = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
     try:
-        signal.signal(signal.SIGTERM, interrupt)
-        signal.signal(signal.SIGHUP, interrupt)
         yield
     finally:
         for number, handler in former.items():

@@ -149,6 +149,7 @@ def test_watch_prints_one_json_object_a_line(tmp_path: Path) -> None:
     result, calls = ask(tmp_path, {}, "watch", "web", "--members", "--json", watch=events)
     assert [json.loads(line) for line in result.stdout.splitlines()] == events
     assert calls[0] == ("watch", {"service": "web", "members": True})
+    assert result.exit_code == exits.NO_DAEMON  # the fake ends the watch, as a daemon that stops
 
 
 def test_a_refusal_is_one_line_and_1(tmp_path: Path) -> None:
