@@ -33,6 +33,7 @@ class Udp:
         self._log = log
         self._receive: Receive | None = None
         self._routes: dict[Address, tuple[socket.socket, tuple[str, int]]] = {}
+        self._unreachable: set[socket.AddressFamily] = set()  # families that we warned of
         self.send_errors: Counter[str] = Counter()
         """Datagrams not sent, by the name of the error (EAGAIN, ENETUNREACH ...), or "address", or "no_socket"."""
         self.receive_errors: Counter[str] = Counter()
@@ -100,22 +101,21 @@ class Udp:
         """Return, and remember, the socket for *target* and what `sendto` takes."""
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
-        route = None
         try:
             kind, sockaddr = addresses.to_sockaddr(target)
-        except ValueError:
+        except ValueError as error:
             self.send_errors["address"] += 1
-        else:
-            best = self._best_socket(kind, sockaddr[0])
-            if best is None:
-                self.send_errors["no_socket"] += 1
-            else:
-                route = (best, sockaddr)
-        if route is None:  # not remembered, so that each datagram is counted
-            self._log.debug("datagram not sent", target=target, error="no way to such an address")
-        else:
-            self._routes[target] = route
-        return route
+            self._log.debug("datagram not sent", target=target, error=error)
+            return None
+        best = self._best_socket(kind, sockaddr[0])
+        if best is None:
+            self.send_errors["no_socket"] += 1
+            if kind not in self._unreachable:
+                self._unreachable.add(kind)
+                self._log.warning("no socket for addresses of this kind, see bind", target=target)
+            return None
+        self._routes[target] = (best, sockaddr)
+        return best, sockaddr
 
     def _best_socket(self, kind: socket.AddressFamily, host: str) -> socket.socket | None:
         """Return the socket of family *kind* to send to *host*: bound to all interfaces, or loopback for loopback."""

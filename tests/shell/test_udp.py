@@ -67,7 +67,10 @@ def test_what_cannot_be_sent_is_counted_by_reason_and_never_raises(both: list[Bo
     udp.send(b"x" * 70_000, both[0].address)
     both[0].udp.close()
     udp.send(b"x", both[0].address)
-    assert udp.send_errors == {"no_socket": 1, "address": 5, "EMSGSIZE": 1, "EBADF": 1}
+    udp.send(b"x", Address("::2", 7950))
+    assert udp.send_errors == {"no_socket": 2, "address": 5, "EMSGSIZE": 1, "EBADF": 1}
+    warnings = [line for line in readable.lines() if " warning " in line]
+    assert [line.partition("no socket for addresses of this kind")[1] != "" for line in warnings] == [True]
 
 
 def test_a_full_send_buffer_drops_and_does_not_wait(both: list[Bound], readable: ReadableLog) -> None:
