@@ -183,7 +183,7 @@ def test_a_former_self_of_an_earlier_epoch_needs_no_answer() -> None:
     assert an_author(epoch=2).outbid(a_record(epoch=1, seq=100)) == []
 
 
-@pytest.mark.parametrize("foreign", [a_record(epoch=3), a_record(epoch=2, seq=2**63)])
+@pytest.mark.parametrize("foreign", [a_record(epoch=3), a_record(epoch=2, seq=2**53 - 1)])
 def test_a_former_self_that_cannot_be_outbid_in_this_epoch_takes_a_later_one(foreign: Record) -> None:
     author = an_author(epoch=2)
     author.put("web-1", web())

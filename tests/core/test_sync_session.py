@@ -1,16 +1,19 @@
 """A sync: what it brings, what it costs, what it refuses."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipd.core.items import ItemIndex, record_digest
 from gossipd.core.sync.digest import BUCKETS_MIN, bucket_count, differing, join_hashes, split_hashes, sync_open
-from gossipd.core.sync.session import ITEMS_MAX, SyncAcceptor, SyncFetcher, SyncOpener, SyncStep
+from gossipd.core.sync.session import ITEMS_MAX, SyncAcceptor, SyncFetcher, SyncOpener, SyncStep, item_bytes
 from gossipd.errors import MalformedPacket
-from gossipd.ids import NodeId
+from gossipd.ids import Address, NodeId
 from gossipd.limits import STREAM_FRAME_BYTES_MAX, SYNC_BUCKETS_MAX, SYNC_ITEMS_PER_FRAME_MAX
-from gossipd.records import Claim, Record
+from gossipd.records import Claim, Record, Status
+from gossipd.wire.codec import encode_message
 from gossipd.wire.messages import Fetch, Ping, StreamMessage, SyncDiff, SyncItems, SyncOpen
 from tests.builders_catalog import (
     ANN,
@@ -127,6 +130,20 @@ def test_more_than_a_frame_of_hashes_is_fetched_in_turns() -> None:
     cost = sync(one, other)
     assert one.state() == other.state()
     assert cost.items == 10_000
+
+
+def test_the_estimate_of_an_items_bytes_is_never_too_low() -> None:
+    name = NodeId("x" * 63)
+    claim = replace(
+        a_claim(name, epoch=2**53 - 1, counter=2**53 - 1, status=Status.DEAD),
+        address=Address("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 65_535),
+        protocol_min=255,
+        protocol_max=255,
+        age_s=2**31,
+    )
+    record = replace(of_size(a_record(), 16_384), signature=bytes(128))
+    for item in (claim, a_claim(), record, a_record()):
+        assert len(encode_message(item)) <= item_bytes(item)
 
 
 def test_claims_go_before_records() -> None:

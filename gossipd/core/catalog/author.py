@@ -30,8 +30,8 @@ deletion."""
 _GROWTH_BYTES = 16
 """How much longer a re-issue may be encoded: two integers that grow from one byte to nine."""
 
-_SEQ_MAX = 2**62
-"""Past it a later epoch is due; far below the 2**64 - 1 of the wire, so that nobody can push us against its end."""
+_SEQ_MAX = 2**52
+"""Past it a later epoch is due: half of what the wire can carry, so that nobody can push us against its end."""
 
 
 class Author:

@@ -31,7 +31,7 @@ from gossipd.records import Record, Service
 from gossipd.wire.messages import Announce
 
 RECORD_OVERHEAD_BYTES = 16
-"""Most that a message adds around `Record.encoded`: its type, two length prefixes and an absent signature."""
+"""Most that a message adds around a record's bytes and signature: its type and two length prefixes."""
 
 _AFTER_ALL = 2**64
 """Above every sequence number that the wire can carry: the floor of an epoch whose owner has left."""
@@ -323,7 +323,7 @@ class Store:
             self.unspread += 1
             return []
         row.tokens -= 1
-        if len(record.encoded) + RECORD_OVERHEAD_BYTES <= GOSSIP_MESSAGE_BYTES_MAX:
+        if len(record.encoded) + len(record.signature or b"") + RECORD_OVERHEAD_BYTES <= GOSSIP_MESSAGE_BYTES_MAX:
             return [Spread(item=record)]
         digest = record_digest(record).to_bytes(DIGEST_BYTES)
         return [Spread(item=Announce(owner=record.owner, version=record.version, digest=digest))]

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from gossipd.core.catalog.store import RECORD_OVERHEAD_BYTES
 from gossipd.core.items import ItemIndex
 from gossipd.core.sync.digest import differing, join_hashes, split_hashes, sync_open
 from gossipd.errors import MalformedPacket
@@ -307,7 +308,7 @@ class SyncFetcher:
 def item_bytes(item: Item) -> int:
     """Return an estimate, never too low, of the bytes that *item* takes in a frame."""
     if isinstance(item, Record):
-        return len(item.encoded) + len(item.signature or b"") + 16
+        return len(item.encoded) + len(item.signature or b"") + RECORD_OVERHEAD_BYTES
     return len(item.member) + len(item.address.host) + len(item.accuser) + 80
 
 
