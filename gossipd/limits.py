@@ -59,8 +59,18 @@ RECORDS_PER_OWNER_MAX = 4_096
 RECORD_BYTES_PER_OWNER_MAX = 4 * 1024 * 1024
 """Encoded bytes of all records of one owner: 4,096 records of 1 kB."""
 
+LIVE_RECORDS_PER_OWNER_MAX = 3_072
+"""Records without tombstones that a node publishes: three quarters of its quota. The rest is for tombstones, so that even a
+deletion at the quota costs about three re-issues at most."""
+
+LIVE_RECORD_BYTES_PER_OWNER_MAX = 3 * 1024 * 1024
+"""Encoded bytes of the same; the remaining quarter holds 4,096 tombstones of the largest key (256 B)."""
+
 RECORDS_MAX = 200_000
 """Records from all owners: the 172,000 instances of the largest published service-discovery benchmark, with room."""
+
+CATALOG_BYTES_MAX = 256 * 1024 * 1024
+"""Encoded bytes of all records: 200,000 of 1.3 kB, or 64 owners at their quota."""
 
 RELAYED_RECORDS_PER_OWNER_PER_S = 50
 """Records of one owner that we relay by gossip each second, on average; the rest waits for syncs."""
