@@ -10,7 +10,7 @@ SEAL_TAG_BYTES = 16
 """The AES-GCM tag."""
 
 PAYLOAD_BYTES_MAX = DATAGRAM_BYTES_MAX - SEAL_HEADER_BYTES - SEAL_TAG_BYTES
-"""What a sealed datagram carries: 1,359 bytes of sender and messages."""
+"""What a sealed datagram carries: 1,359 bytes of sender and messages; unsealed ones carry no more."""
 
 GOSSIP_MESSAGE_BYTES_MAX = 1_100
 """Largest encoded message that may ride in a datagram: leaves room for the sender (65) and the largest probe message
@@ -21,6 +21,9 @@ MESSAGES_PER_DATAGRAM_MAX = 256
 
 STREAM_FRAME_BYTES_MAX = 65_536
 """Largest sealed frame on a stream: bounds what one peer makes us hold before we can check a single byte of it."""
+
+STREAM_PAYLOAD_BYTES_MAX = STREAM_FRAME_BYTES_MAX - SEAL_HEADER_BYTES - SEAL_TAG_BYTES
+"""What a frame carries: 65,495 bytes of sender and one message."""
 
 STREAM_BYTES_MAX = 32 * 1024 * 1024
 """Most that one stream may carry in one direction: 10,000 members x 50 B + 100,000 records x 300 B = 30.5 MB."""
@@ -51,7 +54,13 @@ KEYS_MAX = 8
 """Keys in a keyring: a rotation needs two; each unknown packet is compared with all key ids."""
 
 RECORD_BYTES_MAX = 16_384
-"""Largest encoded record: four of them fit a stream frame. Metadata beyond that belongs to the service itself."""
+"""Largest encoded record: three of them fit a stream frame. Metadata beyond that belongs to the service itself."""
+
+RECORD_KEY_BYTES_MAX = 160
+"""A record's key, UTF-8 bytes: "service/" and the longest instance id make 136."""
+
+SIGNATURE_BYTES_MAX = 128
+"""A record's signature: Ed25519 needs 64."""
 
 RECORDS_PER_OWNER_MAX = 4_096
 """Records, tombstones included, that one node may publish: more than any host runs, and what one bad node can cost others."""

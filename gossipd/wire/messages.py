@@ -15,7 +15,7 @@ PROTOCOL_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """*target* is asked to answer with an Ack of the same *sequence* (0 to 2**32 - 1); anybody else stays silent (rule 33)."""
+    """*target* is asked for an Ack of the same *sequence* (0 to 2**32 - 1); anybody else stays silent (rule 33)."""
 
     sequence: int
     target: NodeId
@@ -37,7 +37,7 @@ class Nack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PingRequest:
-    """The receiver is asked to ping *target* and to relay its Ack; it has *window_ms* (1 to 600,000) until nobody listens."""
+    """The receiver is asked to ping *target* and to relay its Ack, within *window_ms* (1 to 600,000); then nobody listens."""
 
     sequence: int
     target: NodeId
@@ -63,7 +63,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncOpen:
-    """Opens a sync: one 8-byte XOR of item hashes per bucket, concatenated; a power of two of them, 1 to SYNC_BUCKETS_MAX."""
+    """Opens a sync: one 8-byte XOR of item hashes per bucket, concatenated; a power of two, 1 to SYNC_BUCKETS_MAX."""
 
     buckets: bytes = field(repr=False)
 
@@ -73,7 +73,8 @@ class SyncDiff:
     """Answers SyncOpen: the sender's 8-byte item hashes, concatenated, in each bucket that differs.
 
     *buckets* are indices, ascending; *hashes* one string for each. A bucket that was empty at the opener is left out:
-    its items are simply sent. *last* is False while further SyncDiff follow.
+    its items are simply sent. *last* is False while further SyncDiff follow; the next one may begin with the bucket
+    that this one ended with, to go on with its hashes.
     """
 
     buckets: tuple[int, ...]
@@ -91,7 +92,7 @@ class SyncItems:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
-    """Asks for the items with these 8-byte hashes, concatenated; answered by SyncItems."""
+    """Asks for the items with these 8-byte hashes, concatenated, 1 to SYNC_ITEMS_PER_FRAME_MAX; answered by SyncItems."""
 
     digests: bytes = field(repr=False)
 
