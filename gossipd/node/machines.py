@@ -32,8 +32,8 @@ from gossipd.core.membership.relay import Relays
 from gossipd.core.membership.table import LIVE, Table
 from gossipd.core.sync.session import SyncAcceptor, SyncFetcher, SyncOpener
 from gossipd.crypto.keyring import Keyring
-from gossipd.crypto.seal import SESSION_BYTES, Opener, Sealer
-from gossipd.crypto.streams import AcceptorSeal, InitiatorSeal, SeenStreams
+from gossipd.crypto.packet import SESSION_BYTES
+from gossipd.crypto.seal import AcceptorSeal, InitiatorSeal, Opener, Sealer, SeenStreams
 from gossipd.errors import MalformedPacket
 from gossipd.ids import Address, Incarnation, NodeId
 from gossipd.node.actions import Action, Publish
@@ -234,7 +234,12 @@ class Machines:
         return self.table.accuse(member, now=now)
 
     def _outbid(self, record: Record, *, now: float) -> Sequence[Effect]:
-        """A former run of ours published *record* in our epoch or a later one."""
+        """A former run of ours published *record*, in our epoch if its disk was restored.
+
+        One of a later epoch is left to the member claim of that epoch, which tells a former run from a living twin.
+        """
+        if record.version.epoch > self.author.epoch:
+            return ()
         records = self.author.outbid(record)
         if records is not None:
             self.publish(records, how="self", now=now)

@@ -119,6 +119,7 @@ class Node:
             m.rejoin.next_deadline(),
             m.catalog.next_deadline(),
             m.streams.next_deadline(),
+            m.isolation.next_deadline(),
             m.orphans.next(),
             m.next_sync if m.table.live and not self.leaving else math.inf,
             self._registrations.next_deadline(),

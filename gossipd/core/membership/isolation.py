@@ -5,12 +5,10 @@ those who were alive are silent at once. With one other member there is no telli
 who is held to have failed, or a pair could never notice a crash.
 """
 
+import math
 from collections import deque
 
 from gossipd.config import ProbeConfig
-
-FAILED_PROBES_LEAST = 2
-"""Failed probes that must lie behind the silence, so that our own stretched interval is not taken for it."""
 
 
 class Isolation:
@@ -18,7 +16,8 @@ class Isolation:
 
     def __init__(self, config: ProbeConfig, *, now: float) -> None:
         self._limit_s = config.isolation_periods * config.interval_s
-        self._recent: deque[bool] = deque(maxlen=config.isolation_periods)
+        self._periods = config.isolation_periods
+        self._recent: deque[bool] = deque(maxlen=self._periods)
         self._failed_since = 0
         self._peers = 0
         self.heard_at = now
@@ -45,19 +44,25 @@ class Isolation:
         """We slept for *by_s* seconds: our silence then was not the others'."""
         self.heard_at += by_s
 
+    def next_deadline(self) -> float:
+        """Return when the silence will have lasted too long; `math.inf` until a probe has failed in it.
+
+        Without a failed probe it may be our own doing: a bad score stretches our interval.
+        """
+        in_doubt = self._failed_since > 0 and self._peers >= 2 and not self.isolated
+        return self.heard_at + self._limit_s if in_doubt else math.inf
+
     def judge(self, *, alive: int, suspect: int, now: float) -> bool:
         """Return whether the state changed. *alive* and *suspect* count the others.
 
-        Isolation ends when most recent probes were answered and most of the others are not suspect.
+        Isolation ends when most of the last `isolation_periods` attempts were answered and most of the others are not suspect.
         """
         before = self.isolated
         most_silent = suspect + alive >= 3 and suspect > alive
         if self.isolated:
-            answers = sum(self._recent)
-            self.isolated = 2 * answers <= len(self._recent) or most_silent
+            self.isolated = 2 * sum(self._recent) <= self._periods or most_silent
         else:
-            silent = (
-                now - self.heard_at >= self._limit_s and self._failed_since >= FAILED_PROBES_LEAST and self._peers >= 2
-            )
-            self.isolated = silent or most_silent
+            self.isolated = self.next_deadline() <= now or most_silent
+            if self.isolated:
+                self._recent.clear()  # answers from before the silence do not end it
         return self.isolated != before

@@ -59,7 +59,9 @@ class Prober:
         self._rng = rng
         self._sequence = rng.randrange(SEQUENCES)
         self._round: list[NodeId] = []
-        self._at = 0
+        """Who is still to be probed in this round, the next one last."""
+        self._waiting: set[NodeId] = set()
+        """The same names: each waits once, however often it comes and goes."""
         self._open: _Open | None = None
         self._next_probe = now + rng.uniform(0, config.interval_s)  # rule 45: no cluster-wide beat
         self._stopped = False
@@ -85,7 +87,9 @@ class Prober:
         """Let *member* be probed: at a random place of what is left of the round, so that its first probe is not a round away."""
         if self._next_probe < now:  # nobody was there to probe
             self._next_probe = now + self._rng.uniform(0, self._config.interval_s)
-        self._round.insert(self._rng.randint(min(self._at, len(self._round)), len(self._round)), member)
+        if member not in self._waiting:
+            self._waiting.add(member)
+            self._round.insert(self._rng.randint(0, len(self._round)), member)
 
     def member_forgotten(self, member: NodeId) -> None:
         self.round_trips.pop(member, None)
@@ -102,7 +106,9 @@ class Prober:
         """Ask for help, give up, begin the next probe: whatever is due."""
         effects: list[Effect] = []
         probe = self._open
-        if probe is not None and probe.late_at <= now < probe.ends_at:
+        if probe is not None and probe.late_at <= now:
+            if probe.ends_at <= now:  # we are late: nobody is accused before helpers had their time
+                self.shift(now - probe.late_at)
             effects += self._ask_helpers(probe, now=now)
         if probe is not None and probe.ends_at <= now:
             effects += self._finish(probe)
@@ -180,15 +186,15 @@ class Prober:
     def _next_target(self) -> NodeId | None:
         """The next live member of the round; a new round is shuffled when this one ends (SWIM section 4.3)."""
         for _ in range(2):
-            while self._at < len(self._round):
-                name = self._round[self._at]
-                self._at += 1
+            while self._round:
+                name = self._round.pop()
+                self._waiting.discard(name)
                 row = self._table.row(name)
                 if row is not None and row.live:
                     return name
             self._round = list(self._table.live)
             self._rng.shuffle(self._round)
-            self._at = 0
+            self._waiting = set(self._round)
         return None
 
     def _ask_helpers(self, probe: _Open, *, now: float) -> list[Effect]:

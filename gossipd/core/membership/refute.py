@@ -11,6 +11,9 @@ from gossipd.core.membership.precedence import rank
 from gossipd.ids import Incarnation
 from gossipd.records import Claim, Status
 
+EPOCH_MAX = COUNTER_MAX = 2**53 - 1
+"""The largest epoch and counter that the packet format carries."""
+
 
 class Verdict(Enum):
     """What to do about a claim that bears our name."""
@@ -20,7 +23,8 @@ class Verdict(Enum):
     REFUTE = auto()
     """It is about this run of ours and wrong: outbid its counter (rule 24)."""
     OUTBID = auto()
-    """It is about a former run that outranks us, or says that this run has left, which is for good: take a later epoch."""
+    """It is about a former run that outranks us, or says that this run has left, which is for good, or leaves us no counter to
+    outbid it: take a later epoch."""
     CONFLICT = auto()
     """Another live process bears our name: tell both, outbid nobody, or they would flap for ever (rules 7, 15)."""
 
@@ -32,7 +36,8 @@ def judge(own: Claim, claim: Claim) -> Verdict:
     if claim.address != own.address and claim.status in (Status.ALIVE, Status.SUSPECT):
         return Verdict.CONFLICT
     this_run = claim.incarnation.epoch == own.incarnation.epoch
-    return Verdict.REFUTE if this_run and claim.status is not Status.LEFT else Verdict.OUTBID
+    room = claim.incarnation.counter < COUNTER_MAX - 1  # to refute, and to leave
+    return Verdict.REFUTE if this_run and room and claim.status is not Status.LEFT else Verdict.OUTBID
 
 
 def refutation(own: Claim, claim: Claim) -> Claim:

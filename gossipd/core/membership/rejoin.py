@@ -1,9 +1,10 @@
 """The search for lost peers, for ever (D3): healing never depends on how long a cut lasted.
 
 Each round a node knocks at a dead member with probability dead / alive, so that all members together try each dead one
-about once a round, however large the cluster (the rule is Serf's and chitchat's; theirs gives up after a day). Who is alone
-tries everything it ever knew: the dead, the peer book, the seeds. A knock is a ping that carries what we believe of its
-target; an answer starts a sync.
+about once a round, however large the cluster (the rule is Serf's and chitchat's; theirs gives up after a day). Peers that
+the table has forgotten but the peer book has not are knocked at in the same way, more rarely: at the pace of seeds. Who is
+alone or isolated tries everything it ever knew: the dead, the peer book, the seeds. A knock is a ping that carries what we
+believe of its target; an answer starts a sync.
 """
 
 import math
@@ -53,35 +54,41 @@ class Rejoin:
         self._stopped = True
 
     def next_deadline(self) -> float:
-        """Return when the next round is due; `math.inf` when there is nobody to look for."""
+        """Return when the next round is due; `math.inf` once stopped."""
         if self._stopped:
             return math.inf
-        alone = not self._table.live
+        alone = self.isolated or not self._table.live
         if self._table.dead or (alone and (self.seeds or self._book())):
-            return self._next_round
-        return self._next_seed if self.seeds else math.inf
+            return min(self._next_round, self._next_seed)
+        return self._next_seed
 
     def handle_timer(self, *, now: float) -> list[Effect]:
         """Knock, if a round is due."""
         if self.next_deadline() > now:
             return []
         self._next_round = now + self._config.reconnect_interval_s
-        alone = not self._table.live
+        alone = self.isolated or not self._table.live
+        rare = now >= self._next_seed
         effects = self._try_seeds(alone, now=now)
         lost = [(name, self._table.rows[name].claim.address) for name in self._table.dead]
         if alone:
             lost = list(dict.fromkeys([*lost, *self._book()]))
-        if alone or self.isolated:
-            knocks = KNOCKS_WHEN_ALONE
+            chosen = self._rng.sample(lost, min(KNOCKS_WHEN_ALONE, len(lost)))
         else:
-            knocks = int(self._rng.random() * (len(self._table.live) + 1) < len(lost))
-        chosen = self._rng.sample(lost, min(knocks, len(lost)))
+            chosen = self._fair_share(lost)
+            if rare:
+                chosen += self._fair_share([peer for peer in self._book() if self._table.row(peer[0]) is None])
         return effects + [self._knock(*peer, now=now) for peer in chosen]
 
     def receive_ack(self, ack: Ack) -> list[Effect]:
         """Sync with whoever answered a knock."""
         target = self._knocks.pop(ack.sequence, None)
         return [] if target is None else [Reconnect(target=target)]
+
+    def _fair_share(self, lost: list[tuple[NodeId, Address]]) -> list[tuple[NodeId, Address]]:
+        """One of *lost* or none: so many that all members together try each about once."""
+        hit = self._rng.random() * (len(self._table.live) + 1) < len(lost)
+        return self._rng.sample(lost, 1) if hit else []
 
     def _unmet_seeds(self) -> list[Address]:
         if not self.seeds:

@@ -1,4 +1,4 @@
-"""Pings on behalf of others (SWIM section 3.1): a helper pings the target, and passes on the ack or says in time that there is none.
+"""Pings on behalf of others (SWIM section 3.1): a helper pings the target and passes on the ack, or says that there is none.
 
 Only a known target is pinged, at the address we know (weakness 9 of memberlist: a helper that pings any address given).
 """

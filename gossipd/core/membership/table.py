@@ -16,7 +16,7 @@ from gossipd.core.events import EpochRaised, MemberChanged, NameConflict
 from gossipd.core.items import ItemIndex, claim_digest
 from gossipd.core.membership.awareness import Awareness
 from gossipd.core.membership.precedence import supersedes
-from gossipd.core.membership.refute import Verdict, judge, refutation
+from gossipd.core.membership.refute import EPOCH_MAX, Verdict, judge, refutation
 from gossipd.core.membership.suspicion import Suspicions
 from gossipd.ids import Address, Incarnation, NodeId
 from gossipd.limits import MEMBERS_MAX
@@ -105,6 +105,8 @@ class Table:
             return self._about_us(claim, now=now)
         if not claim.protocol_min <= PROTOCOL_VERSION <= claim.protocol_max:
             return self._refuse("incompatible")
+        if claim.age_s and claim.status in LIVE:
+            claim = replace(claim, age_s=0)  # only a verdict has an age
         row = self.rows.get(claim.member)
         if row is None:
             return self._meet(claim, source=source, how=how, now=now)
@@ -118,8 +120,7 @@ class Table:
         before = row.claim
         self._put(claim, now=now, changed=claim.status is not before.status)
         self._time_suspicion(claim, now=now)
-        gone_already = before.status in (Status.DEAD, Status.LEFT) and claim.status is Status.DEAD
-        if gone_already:
+        if before.status is claim.status is Status.DEAD:
             return []
         return [Spread(item=claim), self._changed(claim, before.status, source=source, how=how)]
 
@@ -130,9 +131,11 @@ class Table:
         """
         unsaid = [name for name in self.suspicions.accused_by_only(self.me) if self.rows[name].claim.accuser == self.me]
         for name in unsaid:
-            claim = self.rows[name].claim
+            row = self.rows[name]
+            vouched_at = row.vouched_at
             self.suspicions.cancel(name)
-            self._put(replace(claim, status=Status.ALIVE, accuser=name), now=now, changed=True)
+            self._put(replace(row.claim, status=Status.ALIVE, accuser=name), now=now, changed=True)
+            row.vouched_at = vouched_at  # we take back our word, and have heard nothing
         return unsaid
 
     def heard(self, member: NodeId, *, now: float) -> None:
@@ -154,7 +157,12 @@ class Table:
         ]
 
     def raise_epoch(self, above: int, *, now: float) -> list[Effect]:
-        """Take an epoch later than *above*: a former run of ours outranks us, its disk or its clock lost."""
+        """Take an epoch later than *above*: a former run of ours outranks us, its disk or its clock lost.
+
+        Nothing if there is none: then *above* is forged, and a claim that no peer can read would silence us.
+        """
+        if above >= EPOCH_MAX:
+            return self._refuse("epoch")
         raised = replace(self.own, incarnation=Incarnation(above + 1, 0))
         effects = self._own_changed(raised, how="self", now=now)
         return [effects[0], Report(event=EpochRaised(epoch=above + 1)), *effects[1:]]
