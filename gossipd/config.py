@@ -45,7 +45,9 @@ class ProbeConfig:
         _check("probe", self, indirect=(0, 16), nack_after=(0.1, 0.95), awareness_max=(1, 64))
         _check("probe", self, isolation_periods=(2, 1_000), oversleep_s=(0.001, 600))
         if not self.timeout_s < self.interval_s:
-            raise ConfigError(f"probe.timeout_s={self.timeout_s!r}, expected below probe.interval_s={self.interval_s!r}")
+            raise ConfigError(
+                f"probe.timeout_s={self.timeout_s!r}, expected below probe.interval_s={self.interval_s!r}"
+            )
         if not self.timeout_floor_s <= self.timeout_s:
             raise ConfigError(
                 f"probe.timeout_floor_s={self.timeout_floor_s!r}, expected at most probe.timeout_s={self.timeout_s!r}"
