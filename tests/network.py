@@ -31,6 +31,11 @@ def a_service(name: str = "web", id: str | None = None, port: int = 80) -> Servi
     return Service(name=name, id=name if id is None else id, port=port)
 
 
+def no_cut(_source: Address, _target: Address) -> bool:
+    """Nothing is cut."""
+    return False
+
+
 class Network:
     """Delivers datagrams after *delay_s* (up to twice that), loses and doubles some, and carries streams in order."""
 
@@ -52,7 +57,7 @@ class Network:
         self.history: list[tuple[float, Address, Action]] = []
         self.events: list[tuple[float, NodeId, Event]] = []
         self.frozen: set[Address] = set()
-        self.cut: Callable[[Address, Address], bool] = lambda source, target: False
+        self.cut: Callable[[Address, Address], bool] = no_cut
         self._keyring = keyring
         self._delay_s = delay_s
         self._rng = Random(seed)
