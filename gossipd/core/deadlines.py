@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Deadlines(Generic[K]):
-    """At most one deadline a key; equal deadlines pop in the order they were set. At most one stale entry per live one is kept."""
+    """At most one deadline a key; equal deadlines pop in the order they were set."""
 
     def __init__(self) -> None:
         self._at: dict[K, tuple[float, int]] = {}
@@ -55,7 +55,7 @@ class Deadlines(Generic[K]):
     def pop_due(self, now: float) -> list[K]:
         """Remove and return the keys whose deadline is at or before *now*, earliest first."""
         due: list[K] = []
-        while self.next() <= now:
+        while self._at and self.next() <= now:
             due.append(heapq.heappop(self._heap)[2])
             del self._at[due[-1]]
         return due

@@ -16,7 +16,7 @@ class _Entry:
 
 
 class Queue:
-    """At most *most* messages; to make room the most-sent is dropped, the oldest of them first, and counted in `dropped`."""
+    """At most *most* messages; to make room one of the most-sent is dropped, a short or old one, and counted in `dropped`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -117,6 +117,13 @@ class Queue:
         return entry is not None and entry.order == -item[1] and entry.sends == tier
 
     def _drop_one(self) -> None:
-        key = max(self._entries, key=lambda key: (self._entries[key].sends, -self._entries[key].order))
-        self.discard(key)
-        self.dropped += 1
+        while self._tiers:
+            tier = max(self._tiers)
+            heap = self._tiers[tier]
+            while heap:
+                item = heap.pop()  # a leaf: cheap to take out, and what it hangs from is longer or newer
+                if self._is_in(item, tier):
+                    self.discard(item[2])
+                    self.dropped += 1
+                    return
+            del self._tiers[tier]

@@ -3,6 +3,9 @@
 Two signs: nobody has answered for `isolation_periods` probe periods, while two or more others were believed alive; or most of
 those who were alive are silent at once. With one other member there is no telling which of the two failed, and it is the other
 who is held to have failed, or a pair could never notice a crash.
+
+It ends when most attempts are answered again; or when somebody has answered for as long as silence takes to mean isolation, and
+most still do not: then it is not us, and to wait longer for those who crashed together would be to wait for ever.
 """
 
 import math
@@ -20,6 +23,10 @@ class Isolation:
         self._recent: deque[bool] = deque(maxlen=self._periods)
         self._failed_since = 0
         self._peers = 0
+        self._heard_since = math.inf
+        """Since when somebody answers while we are isolated; `math.inf` while nobody does."""
+        self._accepted = False
+        """Whether we have waited for the silent most and found that it is them; until all is well again."""
         self.heard_at = now
         """When anybody last answered us."""
         self.isolated = False
@@ -27,6 +34,7 @@ class Isolation:
     def heard(self, *, live: int, now: float) -> None:
         """Somebody answered us, if only to say that another did not; *live* others are believed alive."""
         self.heard_at = now
+        self._heard_since = min(self._heard_since, now)
         self._failed_since = 0
         self._peers = live
 
@@ -43,6 +51,7 @@ class Isolation:
     def shift(self, by_s: float) -> None:
         """We slept for *by_s* seconds: our silence then was not the others'."""
         self.heard_at += by_s
+        self._heard_since += by_s
 
     def next_deadline(self) -> float:
         """Return when the silence will have lasted too long; `math.inf` until a probe has failed in it.
@@ -53,16 +62,21 @@ class Isolation:
         return self.heard_at + self._limit_s if in_doubt else math.inf
 
     def judge(self, *, alive: int, suspect: int, now: float) -> bool:
-        """Return whether the state changed. *alive* and *suspect* count the others.
-
-        Isolation ends when most of the last `isolation_periods` attempts were answered and most of the others are not suspect.
-        """
+        """Return whether the state changed. *alive* and *suspect* count the others."""
         before = self.isolated
         most_silent = suspect + alive >= 3 and suspect > alive
-        if self.isolated:
-            self.isolated = 2 * sum(self._recent) <= self._periods or most_silent
-        else:
-            self.isolated = self.next_deadline() <= now or most_silent
+        silent = now - self.heard_at >= self._limit_s
+        if not self.isolated:
+            all_well = suspect == 0 and sum(self._recent) == self._periods
+            self._accepted = self._accepted and not all_well
+            self.isolated = self.next_deadline() <= now or (most_silent and not self._accepted)
             if self.isolated:
                 self._recent.clear()  # answers from before the silence do not end it
+                self._heard_since = math.inf if silent else now
+        elif silent:
+            self._heard_since = math.inf
+        else:
+            healed = 2 * sum(self._recent) > self._periods and not most_silent
+            self._accepted = not healed and now - self._heard_since >= self._limit_s
+            self.isolated = not (healed or self._accepted)
         return self.isolated != before
