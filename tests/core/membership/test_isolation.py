@@ -85,6 +85,14 @@ def test_isolation_ends_when_most_recent_probes_were_answered() -> None:
     assert not isolation.isolated
 
 
+def test_what_was_answered_before_the_silence_does_not_end_isolation() -> None:
+    isolation = well()
+    isolation.failed()
+    assert isolation.judge(alive=4, suspect=0, now=15.0)
+    isolation.answered(live=4, now=15.1)
+    assert not isolation.judge(alive=4, suspect=0, now=15.1)
+
+
 def test_isolation_does_not_end_while_most_of_the_others_are_suspect() -> None:
     isolation = cut_off()
     for _ in range(5):
@@ -106,7 +114,10 @@ def test_who_crashed_together_is_not_waited_for_for_ever() -> None:
     isolation.failed()
     assert isolation.judge(alive=1, suspect=2, now=17.0)
     assert not isolation.isolated
+    for _ in range(5):
+        isolation.answered(live=3, now=20.0)
     assert not isolation.judge(alive=1, suspect=2, now=20.0)  # and now they may be declared dead
+    assert not isolation.judge(alive=1, suspect=2, now=20.0)
 
 
 def test_once_all_is_well_again_most_of_the_others_silent_is_isolation_again() -> None:
@@ -136,6 +147,13 @@ def test_time_that_we_overslept_is_no_silence() -> None:
     isolation.shift(60.0)
     assert not isolation.judge(alive=4, suspect=0, now=74.9)
     assert isolation.judge(alive=4, suspect=0, now=75.0)
+
+
+def test_time_that_we_overslept_is_no_waiting() -> None:
+    isolation = well(live=3)
+    assert isolation.judge(alive=1, suspect=2, now=12.0)
+    isolation.shift(10.0)
+    assert not isolation.judge(alive=1, suspect=2, now=24.0)
 
 
 def test_a_node_that_has_just_started_is_not_isolated() -> None:
