@@ -20,6 +20,9 @@ from gossipd.wire.messages import Ack, Ping
 KNOCKS_MAX = 64
 """Knocks that may still be answered; the oldest is forgotten first: three a second for longer than any round trip."""
 
+FIRST_RETRY_S = 0.1
+"""Seconds between the first two rounds while alone; they double up to the configured interval."""
+
 KNOCKS_WHEN_ALONE = 3
 """Knocks a round while we are alone or isolated."""
 
@@ -46,6 +49,8 @@ class Rejoin:
         self._next_round = now
         self._next_seed = now
         self._stopped = False
+        self._tries = 0
+        """Rounds in a row in which we were alone."""
         self.seeds: tuple[Address, ...] = ()
         self.isolated = False
 
@@ -66,7 +71,8 @@ class Rejoin:
         """Knock, if a round is due."""
         if self.next_deadline() > now:
             return []
-        self._next_round = now + self._config.reconnect_interval_s
+        self._tries = 0 if self._table.live else self._tries + 1
+        self._next_round = now + self._pause_s()
         alone = self.isolated or not self._table.live
         rare = now >= self._next_seed
         effects = self._try_seeds(alone, now=now)
@@ -84,6 +90,11 @@ class Rejoin:
         """Sync with whoever answered a knock."""
         target = self._knocks.pop(ack.sequence, None)
         return [] if target is None else [Reconnect(target=target)]
+
+    def _pause_s(self) -> float:
+        """Seconds until the next round: short at first while alone, since daemons often start together with their seed."""
+        quick_s: float = FIRST_RETRY_S * 2 ** min(self._tries - 1, 30)
+        return min(self._config.reconnect_interval_s, quick_s) if self._tries else self._config.reconnect_interval_s
 
     def _fair_share(self, lost: list[tuple[NodeId, Address]]) -> list[tuple[NodeId, Address]]:
         """One of *lost* or none: so many that all members together try each about once."""

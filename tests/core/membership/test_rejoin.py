@@ -103,7 +103,7 @@ def test_who_is_alone_tries_everything_it_ever_knew() -> None:
     effects = rounds(searching(table, book=book, seeds=(SEED, OTHER_SEED)), until=20.0)
     assert set(knocks(effects)) == {home(member) for member in (BOB, CAT, DAN, EVE)}
     assert {effect.target for effect in effects if isinstance(effect, Reconnect)} == {SEED, OTHER_SEED}
-    assert len(knocks(effects)) == 3 * 21
+    assert len(knocks(effects)) == 3 * 23  # at 0, 0.1, 0.3, 0.7, 1.5 s, and then every second
 
 
 def test_who_is_isolated_tries_the_peer_book_and_the_seeds_as_hard() -> None:
