@@ -16,8 +16,12 @@ from gossipd.core.events import (
     RegistrationsChanged,
     SyncFinished,
 )
+from gossipd.ids import Address
 from gossipd.records import Service, Status
 from gossipd.shell.log import Log
+
+FAILURES_MAX = 1_024
+"""Addresses whose last failure is remembered: all seeds and then some; past it they are told again."""
 
 Line = tuple[str, str, dict[str, Any]]
 """Level, sentence, fields."""
@@ -42,12 +46,16 @@ class EventLog:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._failures: dict[Address, str] = {}
+        """Why the last sync that we opened with an address failed."""
 
     def hear(self, events: Sequence[Event]) -> None:
         for event in events:
             if self._log.level != "debug" and isinstance(event, RecordChanged | RegistrationsChanged):
                 continue  # frequent, and not shown
             level, sentence, fields = describe(event)
+            if isinstance(event, SyncFinished) and event.opened_by_us and self._is_new_failure(event):
+                level = "warning"  # a seed with another key would else be tried for ever in silence
             write = {
                 "debug": self._log.debug,
                 "info": self._log.info,
@@ -55,6 +63,16 @@ class EventLog:
                 "error": self._log.error,
             }[level]
             write(sentence, **fields)
+
+    def _is_new_failure(self, event: SyncFinished) -> bool:
+        """Return whether *event* is an error other than the last one with that address."""
+        before = self._failures.pop(event.address, None)
+        if event.error is None:
+            return False
+        if len(self._failures) >= FAILURES_MAX:
+            self._failures.clear()
+        self._failures[event.address] = event.error
+        return event.error != before
 
 
 def describe(event: Event) -> Line:
