@@ -34,6 +34,9 @@ STREAMS_INBOUND_MAX = 64
 STREAMS_OUTBOUND_MAX = 32
 """Streams we open at once: a probe's fallback, a sync, and fetches; further ones are not opened and are counted."""
 
+INTEGER_MAX = 2**53 - 1
+"""Largest epoch, counter, sequence number or time in milliseconds, on the wire and on disk: what JSON carries exactly."""
+
 MEMBERS_MAX = 10_000
 """Rows in the member table; 10,000 x about 1 kB = 10 MB. A claim about one more is refused and counted."""
 

@@ -52,6 +52,13 @@ class Deadlines(Generic[K]):
             heapq.heappop(self._heap)
         return math.inf
 
+    def pop_first(self) -> K:
+        """Remove and return the key with the earliest deadline, whenever it is. There must be one."""
+        self.next()
+        key = heapq.heappop(self._heap)[2]
+        del self._at[key]
+        return key
+
     def pop_due(self, now: float) -> list[K]:
         """Remove and return the keys whose deadline is at or before *now*, earliest first."""
         due: list[K] = []

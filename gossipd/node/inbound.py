@@ -86,7 +86,7 @@ class Inbound:
             case Announce():
                 return self._announce(message, sender, source)
             case Twin():
-                if sender != self._table.me or message.incarnation.epoch == self._table.own.incarnation.epoch:
+                if sender != self._table.me or source == self._table.own.address:
                     return []
                 return self._table.twin_seen(source, message.incarnation, now=now)
 

@@ -221,7 +221,7 @@ class Machines:
             self.perform(gone, now=now)
         else:
             self.catalog.owner_epoch(member, epoch, now=now)
-        if event.after is Status.ALIVE:
+        if event.after in LIVE:
             self.peers.note(member, event.address, now=now)
 
     def _accuse(self, member: NodeId, *, now: float) -> Sequence[Effect]:
@@ -256,8 +256,9 @@ class Machines:
         self.prober.impatient = self.rejoin.isolated = isolated
         if isolated:
             table.suspicions.hold()
-            for member in table.withdraw(now=now):
-                self.spreader.membership.discard(member)
+            for event in table.withdraw(now=now):
+                self.spreader.membership.discard(event.member)
+                self.report(event, now=now)
         else:
             table.suspicions.release(now=now)
         self.report(IsolationChanged(isolated=isolated, silent_s=now - self.isolation.heard_at), now=now)

@@ -131,6 +131,7 @@ class Node:
         """Do all that is due; early it does nothing."""
         self._begin(now=now)
         m = self._m
+        m.judge_isolation(now=now)  # before a timer may accuse
         for machine in (m.table, m.prober, m.relays, m.rejoin, m.catalog):
             if machine.next_deadline() <= now:
                 m.perform(machine.handle_timer(now=now), now=now)
@@ -153,6 +154,7 @@ class Node:
 
     def accept_stream(self, source: Address, *, now: float) -> tuple[int | None, list[Action]]:
         """Return the number of a stream that a peer opened; None when it is to be closed at once."""
+        self._begin(now=now)
         return self._m.streams.accept(source, now=now), self._take()
 
     def stream_opened(self, stream: int, *, now: float) -> list[Action]:
@@ -176,6 +178,7 @@ class Node:
 
     def stream_closed(self, stream: int, *, now: float, error: str | None = None) -> list[Action]:
         """The peer or the network ended *stream*, or it could not be opened."""
+        self._begin(now=now)
         self._m.perform_actions(self._m.streams.closed(stream, error=error), now=now)
         return self._take()
 
@@ -188,6 +191,7 @@ class Node:
         """
         if self.leaving:
             raise RequestError("leaving", "the node is leaving the cluster and takes no registrations")
+        self._begin(now=now)
         try:
             service = check_service(service)
             records = self._m.author.put(SERVICE_KEY_PREFIX + service.id, service)
@@ -204,11 +208,13 @@ class Node:
         """Withdraw instance *id*. Raises: RequestError("not_found")."""
         if id not in self._registrations:
             raise RequestError("not_found", f"id={id!r}, expected an instance that is registered on this node")
+        self._begin(now=now)
         self._withdraw(id, now=now)
         return self._take()
 
     def connection_lost(self, connection: int, *, now: float) -> list[Action]:
         """Let the instances of *connection* go, unless its client comes back within the grace period."""
+        self._begin(now=now)
         self._registrations.connection_lost(connection, now=now)
         return self._take()
 
@@ -222,11 +228,13 @@ class Node:
 
     def set_seeds(self, seeds: Sequence[Address], *, now: float) -> list[Action]:
         """Look for the cluster at *seeds* from now on, for ever."""
+        self._begin(now=now)
         self._m.rejoin.seeds = tuple(seeds[:SEEDS_MAX])
         return self._take()
 
     def set_labels(self, labels: Sequence[tuple[str, str]], *, now: float) -> list[Action]:
         """Publish other labels."""
+        self._begin(now=now)
         self._labels = check_labels(labels)
         self._publish_info(now=now)
         return self._take()
@@ -240,6 +248,7 @@ class Node:
 
     def sync_with(self, target: Address, *, now: float) -> tuple[int, list[Action]]:
         """Sync with *target*; SyncFinished follows with the number returned. Raises: RequestError("busy")."""
+        self._begin(now=now)
         stream = self._m.open_sync(target, now=now)
         if stream is None:
             raise RequestError("busy", f"too many streams are open, expected fewer than {STREAMS_OUTBOUND_MAX}")
@@ -253,6 +262,7 @@ class Node:
         """Say goodbye; LeaveFinished follows. Nothing the second time."""
         if self.leaving:
             return []
+        self._begin(now=now)
         self._m.prober.stop()
         self._m.rejoin.stop()
         self._m.perform(self._m.table.leave(now=now), now=now)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gossipd.ids import Address, NodeId, is_label
-from gossipd.limits import LABELS_MAX, PEER_BOOK_MAX, RECORDS_PER_OWNER_MAX
+from gossipd.limits import INTEGER_MAX, LABELS_MAX, PEER_BOOK_MAX, RECORDS_PER_OWNER_MAX
 from gossipd.node.peers import PeerEntry
 from gossipd.records import Service
 from gossipd.shell.addresses import canonical
@@ -26,9 +26,6 @@ PEERS_BYTES_MAX = 4 * 1024 * 1024
 
 REGISTRATIONS_BYTES_MAX = 32 * 1024 * 1024
 """RECORD_BYTES_PER_OWNER_MAX, 4 MiB, of encoded records; JSON may write a control character in six bytes."""
-
-EPOCH_MAX = 2**53
-"""Largest epoch believed: 285,000 years of milliseconds, and exact in every JSON reader."""
 
 AGE_MAX_S = 100 * 365 * 86_400.0
 
@@ -48,7 +45,7 @@ def encode_identity(identity: Identity) -> bytes:
 def decode_identity_untrusted(data: bytes) -> Identity:
     """Raises: ValueError."""
     fields = _decode(data, "name", "epoch")
-    return Identity(name=_name(fields["name"]), epoch=_integer(fields["epoch"], "epoch", 1, EPOCH_MAX))
+    return Identity(name=_name(fields["name"]), epoch=_integer(fields["epoch"], "epoch", 1, INTEGER_MAX))
 
 
 def encode_peers(peers: Sequence[PeerEntry], *, saved_ms: int) -> bytes:
@@ -60,7 +57,7 @@ def encode_peers(peers: Sequence[PeerEntry], *, saved_ms: int) -> bytes:
 def decode_peers_untrusted(data: bytes, *, now_ms: int) -> list[PeerEntry]:
     """Return the peers, older by the time since they were saved. Raises: ValueError."""
     fields = _decode(data, "saved_ms", "peers")
-    away_s = max(0, now_ms - _integer(fields["saved_ms"], "saved_ms", 0, EPOCH_MAX)) / 1000
+    away_s = max(0, now_ms - _integer(fields["saved_ms"], "saved_ms", 0, INTEGER_MAX)) / 1000
     peers: dict[NodeId, PeerEntry] = {}
     for row in _list(fields["peers"], "peers", PEER_BOOK_MAX):
         if not isinstance(row, list) or len(row) != 4:

@@ -11,14 +11,11 @@ import msgpack
 
 from gossipd.errors import MalformedPacket
 from gossipd.ids import LABEL_RULE, Address, Incarnation, NodeId, Version, is_label
-from gossipd.limits import MEMBERS_MAX
+from gossipd.limits import INTEGER_MAX, MEMBERS_MAX
 from gossipd.validation import check_integer, shown
 
 FIELDS_MAX = 16
 """Elements of any array: the longest message has 11. So no header can make a decoder reserve more than 128 bytes."""
-
-COUNTER_MAX = 2**53 - 1
-"""Epochs, incarnation counters and record sequence numbers: what every language holds exactly; 285,000 years of ms."""
 
 UNPACK_ERRORS = (msgpack.UnpackException, ValueError, TypeError, OverflowError, RecursionError)
 """What msgpack may raise for bytes that are not msgpack, or nest or promise too much."""
@@ -74,12 +71,12 @@ def hashes(field: str, value: object, least: int, most: int) -> bytes:
 
 def incarnation(epoch: Any, counter: Any) -> Incarnation:
     """Return the incarnation. Raises: ValueError."""
-    return Incarnation(check_integer("epoch", epoch, 0, COUNTER_MAX), check_integer("counter", counter, 0, COUNTER_MAX))
+    return Incarnation(check_integer("epoch", epoch, 0, INTEGER_MAX), check_integer("counter", counter, 0, INTEGER_MAX))
 
 
 def version(epoch: Any, seq: Any) -> Version:
     """Return the version. Raises: ValueError."""
-    return Version(check_integer("epoch", epoch, 0, COUNTER_MAX), check_integer("seq", seq, 1, COUNTER_MAX))
+    return Version(check_integer("epoch", epoch, 0, INTEGER_MAX), check_integer("seq", seq, 1, INTEGER_MAX))
 
 
 def address(host: object, port: Any) -> Address:

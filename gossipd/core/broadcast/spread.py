@@ -103,8 +103,8 @@ class Spreader:
     def _eager_targets(self, audience: Audience) -> tuple[NodeId, ...]:
         ring = audience.neighbours
         wanted = self._config.eager_fanout - len(ring)
-        rest = [name for name in audience.live if name not in ring]
-        return (*ring, *self._rng.sample(rest, min(wanted, len(rest))))
+        some = self._rng.sample(audience.live, min(self._config.eager_fanout, len(audience.live)))
+        return (*ring, *[name for name in some if name not in ring][:wanted])
 
     def _take(self, room: int, *, sends: int, members: int, fresh_only: bool = False) -> list[bytes]:
         limit = max(1, transmit_limit(members, factor=self._config.retransmit_factor))

@@ -9,10 +9,8 @@ from enum import Enum, auto
 
 from gossipd.core.membership.precedence import rank
 from gossipd.ids import Incarnation
+from gossipd.limits import INTEGER_MAX
 from gossipd.records import Claim, Status
-
-EPOCH_MAX = COUNTER_MAX = 2**53 - 1
-"""The largest epoch and counter that the packet format carries."""
 
 
 class Verdict(Enum):
@@ -36,7 +34,7 @@ def judge(own: Claim, claim: Claim) -> Verdict:
     if claim.address != own.address and claim.status in (Status.ALIVE, Status.SUSPECT):
         return Verdict.CONFLICT
     this_run = claim.incarnation.epoch == own.incarnation.epoch
-    room = claim.incarnation.counter < COUNTER_MAX - 1  # to refute, and to leave
+    room = claim.incarnation.counter < INTEGER_MAX - 1  # to refute, and to leave
     return Verdict.REFUTE if this_run and room and claim.status is not Status.LEFT else Verdict.OUTBID
 
 

@@ -11,6 +11,9 @@ from gossipd.ids import Address, NodeId
 from gossipd.limits import OPEN_PROBES_MAX
 from gossipd.wire.messages import Ack, Nack, Ping, PingRequest
 
+RELAYS_PER_ASKER_MAX = 8
+"""Relayed pings in flight for one member: it probes one target at a time, and a few may overlap."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Relay:
@@ -33,7 +36,8 @@ class Relays:
         self, request: PingRequest, *, asker: NodeId, asked_from: Address, sequence: int, known: bool, now: float
     ) -> list[Effect]:
         """Ping the target with our own *sequence*; *known* says whether it has a row."""
-        if not known or len(self._open) >= OPEN_PROBES_MAX:
+        in_use = sum(relay.asker == asker for relay in self._open.values())
+        if not known or len(self._open) >= OPEN_PROBES_MAX or in_use >= RELAYS_PER_ASKER_MAX:
             return [Send(target=asked_from, message=Nack(sequence=request.sequence), member=asker)]
         window_s = request.window_ms / 1000
         self._open[sequence] = _Relay(asker, asked_from, request.sequence, request.target)

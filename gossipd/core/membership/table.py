@@ -16,10 +16,10 @@ from gossipd.core.events import EpochRaised, MemberChanged, NameConflict
 from gossipd.core.items import ItemIndex, claim_digest
 from gossipd.core.membership.awareness import Awareness
 from gossipd.core.membership.precedence import supersedes
-from gossipd.core.membership.refute import EPOCH_MAX, Verdict, judge, refutation
+from gossipd.core.membership.refute import Verdict, judge, refutation
 from gossipd.core.membership.suspicion import Suspicions
 from gossipd.ids import Address, Incarnation, NodeId
-from gossipd.limits import MEMBERS_MAX
+from gossipd.limits import INTEGER_MAX, MEMBERS_MAX
 from gossipd.records import Claim, Status
 from gossipd.wire.messages import PROTOCOL_VERSION, Twin
 
@@ -73,8 +73,13 @@ class Table:
         return self.rows.get(member)
 
     def recently_dead(self, *, within_s: float, now: float) -> list[NodeId]:
-        """Return the names of the DEAD whose verdict is at most *within_s* old: they may have to hear of it."""
-        return [name for name in self.dead if now - self.rows[name].verdict_at <= within_s]
+        """Return the names of the DEAD that we found to be so at most *within_s* ago: they may have to hear of it."""
+        recent = []
+        for name in reversed(self.dead):  # the latest found first
+            if now - self.rows[name].changed_at > within_s:
+                break
+            recent.append(name)
+        return recent
 
     def claim_to_send(self, member: NodeId, *, now: float) -> Claim:
         """Return the claim that holds about *member*, with the age of its verdict as of *now*."""
@@ -114,7 +119,9 @@ class Table:
             claim = replace(claim, status=Status.SUSPECT, age_s=0)
         if not supersedes(claim, row.claim):
             confirms = claim.status is row.claim.status is Status.SUSPECT and claim.incarnation == row.claim.incarnation
-            if confirms and self.suspicions.confirm(claim.member, claim.accuser):
+            accuser = self.rows.get(claim.accuser)
+            known = accuser is not None and accuser.live  # invented names must not hurry the verdict
+            if confirms and known and self.suspicions.confirm(claim.member, claim.accuser):
                 return [Spread(item=claim)]
             return []
         before = row.claim
@@ -124,19 +131,21 @@ class Table:
             return []
         return [Spread(item=claim), self._changed(claim, before.status, source=source, how=how)]
 
-    def withdraw(self, *, now: float) -> list[NodeId]:
-        """Unsay the accusations that are ours alone, and return whom they were about: we were the one cut off.
+    def withdraw(self, *, now: float) -> list[MemberChanged]:
+        """Unsay the accusations that are ours alone, and return what that changes: we were the one cut off.
 
         Not a merge: it is as if we had never spoken. Whoever heard us holds a claim that its subject refutes.
         """
         unsaid = [name for name in self.suspicions.accused_by_only(self.me) if self.rows[name].claim.accuser == self.me]
+        changes = []
         for name in unsaid:
             row = self.rows[name]
             vouched_at = row.vouched_at
             self.suspicions.cancel(name)
             self._put(replace(row.claim, status=Status.ALIVE, accuser=name), now=now, changed=True)
             row.vouched_at = vouched_at  # we take back our word, and have heard nothing
-        return unsaid
+            changes.append(self._change(row.claim, Status.SUSPECT, source=self.me, how="self"))
+        return changes
 
     def heard(self, member: NodeId, *, now: float) -> None:
         """Note that *member* itself was heard."""
@@ -161,7 +170,7 @@ class Table:
 
         Nothing if there is none: then *above* is forged, and a claim that no peer can read would silence us.
         """
-        if above >= EPOCH_MAX:
+        if above >= INTEGER_MAX:
             return self._refuse("epoch")
         raised = replace(self.own, incarnation=Incarnation(above + 1, 0))
         effects = self._own_changed(raised, how="self", now=now)
@@ -186,24 +195,24 @@ class Table:
             if row is not None and row.claim.status is Status.SUSPECT and row.claim.incarnation == incarnation:
                 dead = replace(row.claim, status=Status.DEAD, accuser=self.me)
                 effects += self.merge(dead, source=self.me, how="timer", now=now)
-        for member in self._forget.pop_due(now):
-            row = self.rows.pop(member)
-            self.dead.pop(member, None)
-            self._index.drop(("", member))
-            effects.append(self._changed(row.claim, row.claim.status, forgotten=True, source=self.me, how="timer"))
+        effects += [self._forget_member(member) for member in self._forget.pop_due(now)]
         return effects
 
     def _meet(self, claim: Claim, *, source: NodeId, how: str, now: float) -> list[Effect]:
-        if len(self.rows) >= MEMBERS_MAX:
-            return self._refuse("members")
         if claim.status not in LIVE and claim.age_s >= self._config.sync.forget_after_s:
             return self._refuse("forgotten")
+        effects: list[Effect] = []
+        if len(self.rows) >= MEMBERS_MAX:
+            if claim.status not in LIVE or not len(self._forget):
+                return self._refuse("members")
+            effects.append(
+                self._forget_member(self._forget.pop_first())
+            )  # whoever has been gone for longest makes room
         self._put(claim, now=now, changed=True)
         self._time_suspicion(claim, now=now)
-        effects: list[Effect] = [self._changed(claim, None, source=source, how=how)]
         if claim.status in LIVE or how != "sync":
-            effects.insert(0, Spread(item=claim))
-        return effects
+            effects.append(Spread(item=claim))
+        return [*effects, self._changed(claim, None, source=source, how=how)]
 
     def _about_us(self, claim: Claim, *, now: float) -> list[Effect]:
         match judge(self.own, claim):
@@ -266,18 +275,25 @@ class Table:
         self.refused[reason] = self.refused.get(reason, 0) + 1
         return []
 
-    def _changed(
-        self, claim: Claim, before: Status | None, *, source: NodeId, how: str, forgotten: bool = False
-    ) -> Report:
-        return Report(
-            event=MemberChanged(
-                member=claim.member,
-                before=before,
-                after=None if forgotten else claim.status,
-                incarnation=claim.incarnation,
-                address=claim.address,
-                accuser=claim.accuser,
-                source=source,
-                how=how,
-            )
+    def _forget_member(self, member: NodeId) -> Report:
+        """Drop the row of a member that is DEAD or LEFT."""
+        claim = self.rows.pop(member).claim
+        self.dead.pop(member, None)
+        self._index.drop(("", member))
+        change = self._change(claim, claim.status, source=self.me, how="timer")
+        return Report(event=replace(change, after=None))
+
+    def _changed(self, claim: Claim, before: Status | None, *, source: NodeId, how: str) -> Report:
+        return Report(event=self._change(claim, before, source=source, how=how))
+
+    def _change(self, claim: Claim, before: Status | None, *, source: NodeId, how: str) -> MemberChanged:
+        return MemberChanged(
+            member=claim.member,
+            before=before,
+            after=claim.status,
+            incarnation=claim.incarnation,
+            address=claim.address,
+            accuser=claim.accuser,
+            source=source,
+            how=how,
         )

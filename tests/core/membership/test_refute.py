@@ -2,10 +2,10 @@
 
 import pytest
 
-from gossipd.core.membership.refute import COUNTER_MAX, EPOCH_MAX, Verdict, judge, refutation
+from gossipd.core.membership.refute import Verdict, judge, refutation
 from gossipd.ids import Incarnation
+from gossipd.limits import INTEGER_MAX
 from gossipd.records import Claim, Status
-from gossipd.wire import fields
 from tests.builders import ALIVE, ANN, BOB, DEAD, ELSEWHERE, LEFT, SUSPECT, a_claim
 
 OWN = a_claim(ANN, epoch=5, counter=3)
@@ -30,7 +30,7 @@ OWN = a_claim(ANN, epoch=5, counter=3)
         (a_claim(ANN, SUSPECT, epoch=6, accuser=BOB), Verdict.OUTBID),
         (a_claim(ANN, DEAD, epoch=6, accuser=BOB, address=ELSEWHERE), Verdict.OUTBID),
         (a_claim(ANN, LEFT, epoch=6, address=ELSEWHERE), Verdict.OUTBID),
-        (a_claim(ANN, SUSPECT, epoch=5, counter=COUNTER_MAX, accuser=BOB), Verdict.OUTBID),
+        (a_claim(ANN, SUSPECT, epoch=5, counter=INTEGER_MAX, accuser=BOB), Verdict.OUTBID),
         (a_claim(ANN, ALIVE, epoch=5, counter=3, address=ELSEWHERE), Verdict.CONFLICT),
         (a_claim(ANN, ALIVE, epoch=6, address=ELSEWHERE), Verdict.CONFLICT),
         (a_claim(ANN, SUSPECT, epoch=6, accuser=BOB, address=ELSEWHERE), Verdict.CONFLICT),
@@ -55,7 +55,3 @@ def test_a_refutation_outbids_the_accuser_and_keeps_our_own_address_and_protocol
     accusation = a_claim(ANN, SUSPECT, epoch=5, counter=9, accuser=BOB, address=ELSEWHERE, protocol=(1, 9))
     assert refutation(OWN, accusation) == a_claim(ANN, epoch=5, counter=10)
     assert refutation(OWN, a_claim(ANN, SUSPECT, epoch=5, counter=1)).incarnation == Incarnation(5, 4)
-
-
-def test_the_bounds_are_those_of_the_packet_format() -> None:
-    assert EPOCH_MAX == COUNTER_MAX == fields.COUNTER_MAX

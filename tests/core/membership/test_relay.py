@@ -3,10 +3,11 @@
 import math
 
 from gossipd.core.effects import Send, Tell
-from gossipd.core.membership.relay import Relays
+from gossipd.core.membership.relay import RELAYS_PER_ASKER_MAX, Relays
+from gossipd.ids import NodeId
 from gossipd.limits import OPEN_PROBES_MAX
 from gossipd.wire.messages import Ack, Nack, Ping, PingRequest
-from tests.builders import ANN, CAT, DAN, ELSEWHERE
+from tests.builders import ANN, BOB, CAT, DAN, ELSEWHERE
 
 REQUEST = PingRequest(sequence=7, target=CAT, window_ms=500)
 
@@ -64,8 +65,19 @@ def test_a_helper_pings_nobody_that_it_does_not_know_but_says_that_it_lives() ->
 def test_one_relay_too_many_is_answered_by_a_nack_at_once() -> None:
     relays = Relays(nack_after=0.7)
     for sequence in range(OPEN_PROBES_MAX):
-        relays.receive_request(REQUEST, asker=ANN, asked_from=ELSEWHERE, sequence=sequence, known=True, now=10.0)
+        asker = NodeId(f"n{sequence}")
+        relays.receive_request(REQUEST, asker=asker, asked_from=ELSEWHERE, sequence=sequence, known=True, now=10.0)
     effects = relays.receive_request(REQUEST, asker=ANN, asked_from=ELSEWHERE, sequence=999, known=True, now=10.0)
     assert effects == [Send(target=ELSEWHERE, message=Nack(sequence=7), member=ANN)]
     assert len(relays.handle_timer(now=99.0)) == OPEN_PROBES_MAX
     assert relays.next_deadline() == math.inf
+
+
+def test_one_member_cannot_hold_all_relays() -> None:
+    relays = Relays(nack_after=0.7)
+    for sequence in range(RELAYS_PER_ASKER_MAX):
+        relays.receive_request(REQUEST, asker=ANN, asked_from=ELSEWHERE, sequence=sequence, known=True, now=10.0)
+    refused = relays.receive_request(REQUEST, asker=ANN, asked_from=ELSEWHERE, sequence=99, known=True, now=10.0)
+    assert refused == [Send(target=ELSEWHERE, message=Nack(sequence=7), member=ANN)]
+    served = relays.receive_request(REQUEST, asker=BOB, asked_from=ELSEWHERE, sequence=100, known=True, now=10.0)
+    assert isinstance(served[0], Tell)
