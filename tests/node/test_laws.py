@@ -21,7 +21,11 @@ commands = st.lists(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    seed=st.integers(0, 2**32), loss=st.floats(0, 1), doubled=st.floats(0, 1), delay_s=st.floats(0.0005, 0.2), do=commands
+    seed=st.integers(0, 2**32),
+    loss=st.floats(0, 1),
+    doubled=st.floats(0, 1),
+    delay_s=st.floats(0.0005, 0.2),
+    do=commands,
 )
 def test_after_any_loss_duplication_and_disorder_syncs_alone_make_all_views_equal_and_right(
     seed: int, loss: float, doubled: float, delay_s: float, do: list[tuple[int, str, int, float]]

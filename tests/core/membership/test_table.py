@@ -434,3 +434,21 @@ def test_the_wait_of_a_suspect_follows_the_configured_interval() -> None:
     slow = replace(LAN, probe=replace(LAN.probe, interval_s=5.0))
     table = a_table(a_claim(BOB), a_claim(BOB, SUSPECT), config=slow)
     assert table.next_deadline() == 20.0
+
+
+def test_a_live_newcomer_to_a_full_table_takes_the_place_of_whoever_has_been_gone_for_longest() -> None:
+    table = a_table(a_claim(BOB, DEAD), a_claim(CAT, LEFT), now=0.0)
+    told(table, a_claim(BOB, counter=1), now=1.0)
+    for number in range(MEMBERS_MAX - len(table.rows)):
+        told(table, a_claim(NodeId(f"m{number}")), now=2.0)
+    assert told(table, a_claim(DAN), now=3.0)
+    assert (len(table.rows), table.row(CAT), table.refused) == (MEMBERS_MAX, None, {})
+    assert table.row(BOB) is not None
+
+
+def test_an_accuser_that_nobody_knows_does_not_hurry_the_verdict() -> None:
+    """Weakness 7 of memberlist: invented names confirm each other."""
+    table = a_table(*(a_claim(member) for member in (BOB, CAT, DAN, EVE)), now=0.0)
+    told(table, a_claim(BOB, SUSPECT, accuser=CAT), now=1.0)
+    assert told(table, a_claim(BOB, SUSPECT, accuser=NodeId("nobody")), now=1.0) == []
+    assert told(table, a_claim(BOB, SUSPECT, accuser=DAN), now=1.0) != []

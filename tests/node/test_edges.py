@@ -1,0 +1,170 @@
+"""Edges of the node: what only shows where machines meet, or at the hands of a strange peer."""
+
+from dataclasses import replace
+
+import pytest
+
+from gossipd.core.events import NameConflict, Overslept, SyncFinished
+from gossipd.core.membership.table import TWIN_NOTICE_S
+from gossipd.crypto.seal import InitiatorSeal, SeenStreams
+from gossipd.errors import RequestError
+from gossipd.ids import Address, NodeId
+from gossipd.limits import STREAM_FRAME_BYTES_MAX, STREAMS_INBOUND_MAX, STREAMS_OUTBOUND_MAX
+from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendStream
+from gossipd.node.node import Node
+from gossipd.wire.codec import encode_message, join_envelope
+from gossipd.wire.frames import FrameReader, frame
+from gossipd.wire.messages import Ack, Ping, StreamMessage
+from tests.network import KEY, Network, a_service, address_of, members
+
+ELSEWHERE = Address("127.0.0.1", 40_000)
+
+
+def framed(seal: InitiatorSeal, message: StreamMessage, sender: str = "n9") -> bytes:
+    return frame(seal.seal(join_envelope(NodeId(sender), [encode_message(message)])))
+
+
+def a_seal() -> InitiatorSeal:
+    return InitiatorSeal(KEY, "gossipd", b"abcdefghijkl", SeenStreams())
+
+
+def accepted(node: Node, net: Network) -> int:
+    stream, _ = node.accept_stream(ELSEWHERE, now=net.now)
+    assert stream is not None
+    return stream
+
+
+def sent(actions: list[Action]) -> bytes:
+    return b"".join(action.data for action in actions if isinstance(action, SendStream))
+
+
+def test_a_command_after_a_long_idle_time_is_not_taken_for_oversleep() -> None:
+    net = Network()
+    node = net.add(0)
+    net.run(19.0)
+    net.do(node, node.set_seeds([address_of(9)], now=net.now))
+    net.run(5)
+    assert net.heard(Overslept) == []
+
+
+def test_a_stream_ping_is_answered_by_its_ack_and_closed() -> None:
+    """Scenario 36."""
+    net = Network()
+    node = net.add(0)
+    seal = a_seal()
+    ping = framed(seal, Ping(sequence=7, target=NodeId("n0")))
+    actions = node.receive_stream(stream := accepted(node, net), ping, now=net.now)
+    [answer] = FrameReader(STREAM_FRAME_BYTES_MAX).feed(sent(actions))
+    assert encode_message(Ack(sequence=7)) in seal.open_untrusted(answer)
+    assert actions[-1] == CloseStream(stream=stream)
+
+
+def test_a_stream_ping_with_another_nodes_name_is_closed_without_an_answer() -> None:
+    """Scenario 36."""
+    net = Network()
+    node = net.add(0)
+    ping = framed(a_seal(), Ping(sequence=7, target=NodeId("n5")))
+    assert node.receive_stream(stream := accepted(node, net), ping, now=net.now) == [CloseStream(stream=stream)]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x20" + bytes(32), b"GET / HTTP/1.1\r\n\r\n"]
+)
+def test_garbage_on_a_stream_closes_it_and_is_counted(garbage: bytes) -> None:
+    """Scenario 36."""
+    net = Network()
+    node = net.add(0)
+    before = sum(node.view.statistics(now=net.now).dropped.values())
+    actions = node.receive_stream(stream := accepted(node, net), garbage, now=net.now)
+    assert CloseStream(stream=stream) in actions
+    assert sum(node.view.statistics(now=net.now).dropped.values()) == before + 1
+    assert members(node, net.now) == {"n0": "alive"}
+
+
+def test_a_message_that_may_not_open_a_stream_closes_it() -> None:
+    net = Network()
+    node = net.add(0)
+    actions = node.receive_stream(stream := accepted(node, net), framed(a_seal(), Ack(sequence=1)), now=net.now)
+    assert actions == [CloseStream(stream=stream)]
+
+
+def test_a_silent_stream_is_closed_at_its_timeout() -> None:
+    net = Network()
+    node = net.add(0)
+    net.run(1)
+    stream = accepted(node, net)
+    ends_at = net.now + net.config.sync.timeout_s
+    net.run(net.config.sync.timeout_s - 0.001)
+    assert CloseStream(stream=stream) not in [action for _, _, action in net.history]
+    net.run_until(lambda: CloseStream(stream=stream) in [action for _, _, action in net.history], within_s=0.001)
+    assert net.now == ends_at
+
+
+def test_one_inbound_stream_too_many_is_refused_and_counted() -> None:
+    net = Network()
+    node = net.add(0)
+    for _ in range(STREAMS_INBOUND_MAX):
+        accepted(node, net)
+    assert node.accept_stream(ELSEWHERE, now=net.now) == (None, [])
+    assert node.view.statistics(now=net.now).dropped == {"streams_inbound": 1}
+
+
+def test_one_outbound_sync_too_many_is_refused_with_a_reason() -> None:
+    net = Network()
+    node = net.add(0)
+    for number in range(STREAMS_OUTBOUND_MAX):
+        node.sync_with(address_of(number + 1), now=net.now)
+    with pytest.raises(RequestError, match="too many streams"):
+        node.sync_with(address_of(99), now=net.now)
+
+
+def test_a_sync_that_cannot_connect_says_why() -> None:
+    net = Network()
+    node = net.add(0)
+    stream, actions = node.sync_with(address_of(1), now=net.now)
+    assert [type(action) for action in actions] == [OpenStream]
+    [closed] = node.stream_closed(stream, now=net.now, error="connection refused")
+    assert isinstance(closed, Publish)
+    assert isinstance(closed.event, SyncFinished)
+    assert closed.event.error == "connection refused"
+
+
+def test_twins_that_started_in_the_same_millisecond_are_both_told() -> None:
+    net = Network()
+    net.cluster(4)
+    net.add(13, name="n3", epoch=1_000, seeds=(address_of(0),))
+    net.run(2 * TWIN_NOTICE_S)
+    told = {event.address for event in net.heard(NameConflict) if isinstance(event, NameConflict)}
+    assert told == {address_of(3), address_of(13)}
+
+
+def test_a_leaving_node_takes_no_registration() -> None:
+    net = Network()
+    nodes = net.cluster(2)
+    net.do(nodes[0], nodes[0].leave(now=net.now))
+    with pytest.raises(RequestError, match="leaving"):
+        nodes[0].register(a_service(), connection=None, now=net.now)
+
+
+def test_a_wrong_field_of_a_registration_is_named_and_changes_nothing() -> None:
+    net = Network()
+    node = net.add(0)
+    index = node.view.index
+    with pytest.raises(RequestError, match=r"port=0, expected 1 to 65535"):
+        node.register(replace(a_service(), port=0), connection=None, now=net.now)
+    assert node.view.index == index
+
+
+def test_an_instance_outlives_its_connection_by_the_grace_period_and_a_client_that_returns_keeps_it() -> None:
+    net = Network()
+    node = net.add(0)
+    grace_s = net.config.catalog.connection_grace_s
+    net.do(node, node.register(a_service(), connection=1, now=net.now)[1])
+    net.do(node, node.connection_lost(1, now=net.now))
+    net.run(grace_s - 0.1)
+    net.do(node, node.register(a_service(), connection=2, now=net.now)[1])
+    net.run(grace_s + 1)
+    assert len(node.view.instances(now=net.now)) == 1
+    net.do(node, node.connection_lost(2, now=net.now))
+    net.run(grace_s + 0.1)
+    assert node.view.instances(now=net.now) == []
