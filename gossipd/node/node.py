@@ -69,6 +69,8 @@ class Node:
         self._leave_by = math.inf
         self._linger_until = math.inf
         self._heard = True
+        self._due: float | None = None
+        """The next deadline, once it was asked for; every input may move it."""
         self.view: View = Window(self._m, self._registrations, started_at=now)
 
     @property
@@ -88,6 +90,7 @@ class Node:
 
     def start(self, *, now: float) -> list[Action]:
         """Publish what we are and what was kept; look for the seeds and the peers of the last run."""
+        self._due = None
         self._publish_info(now=now)
         for service in self._kept:
             self._registrations.set(service, connection=None)
@@ -110,6 +113,11 @@ class Node:
 
     def next_deadline(self) -> float:
         """Return when `handle_timer` is next to be called; `math.inf` when nothing is ahead."""
+        if self._due is None:
+            self._due = self._next_deadline()
+        return self._due
+
+    def _next_deadline(self) -> float:
         m = self._m
         return min(
             m.prober.next_deadline(),
@@ -276,6 +284,7 @@ class Node:
     def _begin(self, *, now: float) -> None:
         """Before any input: see whether we overslept. What was due before the last input was due then."""
         due = max(self.next_deadline(), self._m.clock)
+        self._due = None
         self._m.clock = now
         self._m.notice_oversleep(due=due, now=now)
 
