@@ -120,8 +120,8 @@ SERVICE_ID_BYTES_MAX = 128
 SEEDS_MAX = 256
 """Addresses to join through, after DNS resolution."""
 
-API_FRAME_BYTES_MAX = 1024 * 1024
-"""Largest request or line on the local socket: 60 times the largest record in any encoding."""
+API_FRAME_BYTES_MAX = 128 * 1024
+"""Largest request or line on the local socket: the largest record, 16 KiB, with every byte escaped as six in JSON, is 96 KiB."""
 
 API_CONNECTIONS_MAX = 512
 """Local clients at once; further ones get an error and are closed. 512 x two buffers of 64 KiB = 64 MiB at the very worst."""
