@@ -30,7 +30,9 @@ class ProbeConfig:
     indirect: int = 3
     """Helpers asked when the direct ack is late. More of them survive more packet loss."""
     nack_after: float = 0.7
-    """Part of the prober's remaining window after which a helper says that it lives but the target is silent."""
+    """Part of the prober's remaining window after which a helper says that it lives but the target is silent; 1 for never."""
+    buddy: bool = True
+    """Whether a suspect is told of it by whoever talks to it (Lifeguard's buddy system); off only to compare in simulation."""
     stream_ping: bool = True
     """Whether a late ack also tries TCP: averts suspicion when only UDP is blocked, and says so."""
     awareness_max: int = 8
@@ -42,7 +44,7 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         _check("probe", self, interval_s=(0.01, 600), timeout_s=(0.001, 600), timeout_floor_s=(0.0005, 600))
-        _check("probe", self, indirect=(0, 16), nack_after=(0.1, 0.95), awareness_max=(1, 64))
+        _check("probe", self, indirect=(0, 16), nack_after=(0.1, 1), awareness_max=(1, 64))
         _check("probe", self, isolation_periods=(2, 1_000), oversleep_s=(0.001, 600))
         if not self.timeout_s < self.interval_s:
             raise ConfigError(

@@ -32,6 +32,7 @@ class Inbound:
         isolation: Isolation,
         catalog: Store,
         counters: Counters,
+        buddy: bool,
     ) -> None:
         self._opener = opener
         self._table = table
@@ -41,6 +42,7 @@ class Inbound:
         self._isolation = isolation
         self._catalog = catalog
         self._counters = counters
+        self._buddy = buddy
 
     def open_untrusted(self, data: bytes) -> Envelope | None:
         """Return what a datagram says; None if it is unacceptable, which is counted by reason."""
@@ -95,7 +97,9 @@ class Inbound:
             self._counters.drop("misaddressed")
             return []
         row = self._table.row(sender)
-        doubtful = row is not None and (row.claim.status is not Status.ALIVE or row.claim.address != source)
+        doubtful = (
+            self._buddy and row is not None and (row.claim.status is not Status.ALIVE or row.claim.address != source)
+        )
         first = self._table.claim_to_send(sender, now=now) if doubtful else None
         return [Send(target=source, message=Ack(sequence=ping.sequence), member=sender, first=first)]
 

@@ -126,6 +126,7 @@ class Machines:
             isolation=self.isolation,
             catalog=self.catalog,
             counters=self.counters,
+            buddy=self.config.probe.buddy,
         )
         self.streams = Streams(
             me=me,

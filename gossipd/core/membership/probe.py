@@ -180,7 +180,9 @@ class Prober:
         self._next_probe = ends_at
         self.sent += 1
         claim = self._table.rows[target].claim
-        buddy = claim if claim.status is not Status.ALIVE else None  # rule 33 of the scenarios: accuse to its face
+        buddy = (
+            claim if claim.status is not Status.ALIVE and self._config.buddy else None
+        )  # rule 33 of the scenarios: accuse to its face
         return [Tell(target=target, message=Ping(sequence=self._open.sequence, target=target), first=buddy)]
 
     def _next_target(self) -> NodeId | None:

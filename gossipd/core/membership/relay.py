@@ -41,7 +41,8 @@ class Relays:
             return [Send(target=asked_from, message=Nack(sequence=request.sequence), member=asker)]
         window_s = request.window_ms / 1000
         self._open[sequence] = _Relay(asker, asked_from, request.sequence, request.target)
-        self._nacks.set(sequence, now + window_s * self._nack_after)
+        if self._nack_after < 1:
+            self._nacks.set(sequence, now + window_s * self._nack_after)
         self._ends.set(sequence, now + window_s)
         return [Tell(target=request.target, message=Ping(sequence=sequence, target=request.target))]
 
