@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from gossipd.crypto.keyring import Keyring
 from gossipd.ids import Address, NodeId
 from gossipd.node.node import Node
 from gossipd.node.peers import PeerEntry
@@ -117,6 +118,8 @@ class Host:
     disk_s: float = 0.0
     wall_shift_s: float = 0.0
     """By how much its wall clock, which makes epochs, is ahead; negative: set back."""
+    keyring: Keyring | None = None
+    """Its own, if it was given one; else the world's."""
     traffic: Traffic = field(default_factory=Traffic)
     slept_since: float = 0.0
     impaired_at: float = -math.inf

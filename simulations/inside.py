@@ -6,7 +6,7 @@ run one world with and one without sharing and compare their histories, byte for
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from random import Random
 from typing import Any
@@ -25,7 +25,7 @@ from gossipd.limits import MESSAGES_PER_DATAGRAM_MAX, PAYLOAD_BYTES_MAX, QUEUE_M
 from gossipd.node.inbound import Inbound
 from gossipd.node.machines import Machines
 from gossipd.node.node import Node
-from gossipd.records import Claim, Record, Status
+from gossipd.records import Claim, Service, Status
 from gossipd.wire.codec import _DATAGRAM, CLAIM, RECORD, _decode_all
 from gossipd.wire.fields import UNPACK_ERRORS, malformed, node_id, unpacker
 from gossipd.wire.messages import Envelope, Message
@@ -61,9 +61,26 @@ def status_of(node: Node, member: str) -> Status | None:
     return None if row is None else row.claim.status
 
 
-def answered_records(node: Node) -> Iterable[Record]:
-    """Return the services that *node* answers with."""
-    return node._m.catalog.all()
+def isolated(node: Node) -> bool:
+    """Return whether *node* believes that it is the one cut off."""
+    return node._m.isolation.isolated
+
+
+def statuses(node: Node) -> list[tuple[NodeId, int]]:
+    """Return what *node* believes of every member, itself included, in no special order."""
+    return [(name, int(row.claim.status)) for name, row in node._m.table.rows.items()]
+
+
+def answers(node: Node) -> list[tuple[str, str, int]]:
+    """Return owner, id and port of every service that *node* answers with."""
+    found = ((record.owner, record.content) for record in node._m.catalog.all())
+    return [(owner, content.id, content.port) for owner, content in found if isinstance(content, Service)]
+
+
+def answered_port(node: Node, owner: str, key: str) -> int | None:
+    """Return the port that *node* answers for the service under *key* of *owner*; None if it has none."""
+    record = node._m.catalog.get(NodeId(owner), key)
+    return record.content.port if record is not None and isinstance(record.content, Service) else None
 
 
 def queue_lengths(node: Node) -> dict[str, tuple[int, int]]:
@@ -102,16 +119,9 @@ class Shared:
         """Let *node*, newly made, use what is shared. Its replay windows, counters and tables stay its own."""
         m = node._m
         m.opener = _SharedOpener(self, m.keyring, m.cluster, m.sealer.session)
-        m.inbound = _SharedInbound(
-            opener=m.opener,
-            table=m.table,
-            prober=m.prober,
-            relays=m.relays,
-            rejoin=m.rejoin,
-            isolation=m.isolation,
-            catalog=m.catalog,
-            counters=m.counters,
-        )
+        m.inbound._opener = m.opener
+        m.inbound.__class__ = _SharedInbound
+        assert isinstance(m.inbound, _SharedInbound)
         m.inbound.shared = self
 
     def cipher(self, keys: Keys, key_id: bytes, *, salt: bytes, purpose: str) -> AESGCM | None:

@@ -12,6 +12,9 @@ from random import Random
 IP_UDP_BYTES = 28
 """An IPv4 and a UDP header, added to every datagram in all counts of bytes."""
 
+REMEMBERED_S = 120.0
+"""Seconds that former cuts are remembered, for those who ask since when two hosts reach each other."""
+
 SKB_BYTES = 256
 SKB_TAIL_BYTES = 364
 """Link, IP and UDP headers with padding, 44, and the kernel's `skb_shared_info`, 320."""
@@ -226,6 +229,10 @@ class Network:
         self._own: dict[int, Path] = {}
         self._cuts: dict[str, Cut] = {}
         self._cutting: list[Cut] = []
+        self._former: list[tuple[float, list[Cut]]] = []
+        """The cuts that held before, and until when."""
+        self.changed_at = -math.inf
+        """When the cuts last changed."""
         self.lost = 0
         """Datagrams lost by chance or for want of bandwidth."""
         self.cut_off = 0
@@ -249,22 +256,38 @@ class Network:
         self.loss_in[host], self.loss_out[host] = incoming, outgoing
         self.lossy_hosts = any(self.loss_in) or any(self.loss_out)
 
-    def cut(self, name: str, cut: Cut) -> None:
+    def cut(self, name: str, cut: Cut, *, now: float) -> None:
         """Put *cut* in place under *name*; several hold at once."""
         self._cuts[name] = cut
-        self._cutting = list(self._cuts.values())
+        self._changed(now)
 
-    def heal(self, name: str | None = None) -> None:
+    def heal(self, name: str | None = None, *, now: float) -> None:
         """Take away the cut called *name*, or all of them."""
         if name is None:
             self._cuts.clear()
         else:
             self._cuts.pop(name, None)
+        self._changed(now)
+
+    def _changed(self, now: float) -> None:
+        self._former = [(until, cuts) for until, cuts in self._former if until > now - REMEMBERED_S]
+        self._former.append((now, self._cutting))
         self._cutting = list(self._cuts.values())
+        self.changed_at = now
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is no cut."""
+        return not self._cutting
 
     def reaches(self, source: int, target: int) -> bool:
-        """Return whether no cut lies between *source* and *target*."""
+        """Return whether no cut lies on the way from *source* to *target*."""
         return all(not cut.blocks(source, target) for cut in self._cutting)
+
+    def linked(self, one: int, other: int, *, since: float = math.inf) -> bool:
+        """Return whether *one* and *other* reach each other, and did so ever since *since* (at most REMEMBERED_S ago)."""
+        cuts = [cut for until, former in self._former if until > since for cut in former] + self._cutting
+        return not any(cut.blocks(one, other) or cut.blocks(other, one) for cut in cuts)
 
     def link(self, source: int, target: int) -> Link:
         return self._path(source, target).link

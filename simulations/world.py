@@ -81,6 +81,7 @@ class World(Driving):
         clocks = [host.clock(self.now) for host in self.hosts]
         inside.warm(nodes, Random(f"{self.seed} phases"), clocks=clocks)
         for host, node in zip(self.hosts, nodes, strict=True):
+            host.impaired_at = -math.inf  # it has been well for long
             self.beliefs.begin(host.number, knows_all=True)
             if self.synchronous:
                 inside.synchronise(node, first_probe_at=host.clock(self.now + 1.0))
@@ -120,7 +121,7 @@ class World(Driving):
             rng=Random(f"{self.seed} node {host.number} run {host.run}"),
             entropy=Random(f"{self.seed} entropy {host.number} run {host.run}").randbytes,
             now=host.clock(self.now),
-            keyring=self.keyring,
+            keyring=host.keyring or self.keyring,
             peers=host.disk.peers if peers else (),
             seeds=seeds,
             kept=host.disk.kept,
@@ -206,6 +207,13 @@ class World(Driving):
     def deregister(self, number: int, id: str) -> bool:
         """Withdraw instance *id* on host *number*."""
         return self.command(number, lambda node, now: node.deregister(id, now=now))
+
+    def use_keyring(self, number: int, keyring: Keyring) -> None:
+        """Let host *number* seal with the first key of *keyring* and open with all, now and after restarts."""
+        host = self.hosts[number]
+        host.keyring = keyring
+        if host.node is not None:
+            host.node.set_keyring(keyring, now=host.clock(self.now))
 
     def leave(self, number: int) -> bool:
         """Let host *number* say goodbye; its process ends when it has."""
