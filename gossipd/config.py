@@ -101,7 +101,8 @@ class SyncConfig:
     """Anti-entropy, and the search for lost peers."""
 
     interval_s: float = 30.0
-    """Seconds between syncs with one random member."""
+    """Most seconds between two syncs with a random member, when all is quiet; a sync that had to repair something is followed by
+    another within reconnect_interval_s, and each that had not doubles the pause."""
     timeout_s: float = 10.0
     """Seconds that a stream may take to connect, and then may stay without progress."""
     reconnect_interval_s: float = 1.0

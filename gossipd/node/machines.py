@@ -82,6 +82,7 @@ class Machines:
         self.journal = Journal()
         self.items = ItemIndex()
         self.orphans: Deadlines[NodeId] = Deadlines()
+        self.sync_pause_s = config.sync.interval_s
         self.next_sync = now + rng.uniform(0, config.sync.interval_s)
         self._core(Incarnation(epoch, 0), me, address, now=now)
         self.peers = PeerBook(list(peers), age_most_s=config.sync.peer_book_age_s, now=now)
@@ -185,11 +186,22 @@ class Machines:
                 self.publish(self.author.rebase(event.epoch), how="self", now=now)
             case IsolationChanged():
                 self.index += 1
-            case SyncFinished() if event.opened_by_us and event.error is None:
-                self.isolation.answered(live=len(self.table.live), now=now)
+            case SyncFinished() if event.error is None:
+                self._pace_syncs(event, now=now)
+                if event.opened_by_us:
+                    self.isolation.answered(live=len(self.table.live), now=now)
             case _:
                 pass
         self.actions.append(Publish(event=event))
+
+    def _pace_syncs(self, event: SyncFinished, *, now: float) -> None:
+        """Sync again soon while syncs find something to repair, and ever more rarely while they do not."""
+        config = self.config.sync
+        if event.items_received or event.items_sent:
+            self.sync_pause_s = min(config.reconnect_interval_s, config.interval_s)
+        else:
+            self.sync_pause_s = min(2 * self.sync_pause_s, config.interval_s)
+        self.next_sync = now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s
 
     def publish(self, records: Sequence[Record], *, how: str = "command", now: float) -> None:
         """Take what our author wrote into the catalog, which spreads it."""

@@ -367,3 +367,31 @@ def stranger_ping(node: Node) -> bytes:
     """A sealed ping for n0 from a node that nobody knows."""
     effect = Send(target=address_of(0), message=Ping(sequence=1, target=NodeId("n0")))
     return node._m.outbound.send(effect).data
+
+
+def test_sixty_nodes_that_all_join_one_at_once_know_each_other_within_four_seconds() -> None:
+    net = Network()
+    nodes = [net.add(number) for number in range(60)]
+    net.run(1)
+    for node in nodes[1:]:
+        net.do(node, node.sync_with(address_of(0), now=net.now)[1])
+    took = net.run_until(lambda: all(len(members(node, net.now)) == 60 for node in nodes), within_s=60)
+    assert took < 4
+
+
+def test_syncs_follow_each_other_closely_while_they_repair_and_ever_more_rarely_when_all_is_quiet() -> None:
+    net = Network()
+    nodes = net.cluster(4)
+    began = net.now
+    net.run(300)
+    at = [
+        round(when - began)
+        for when, me, event in net.events
+        if me == "n1" and isinstance(event, SyncFinished) and when > began
+    ]
+    pauses = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    assert at[0] <= 2
+    assert max(pauses[:3]) < 10
+    assert max(pauses[-5:]) <= 30
+    assert len(at) < 300 / 10
+    assert nodes[1].view.statistics(now=net.now).syncs_failed == 0
