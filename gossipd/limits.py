@@ -124,7 +124,8 @@ API_FRAME_BYTES_MAX = 128 * 1024
 """Largest request or line on the local socket: the largest record, 16 KiB, with every byte escaped as six in JSON, is 96 KiB."""
 
 API_CONNECTIONS_MAX = 512
-"""Local clients at once; further ones get an error and are closed. 512 x two buffers of 64 KiB = 64 MiB at the very worst."""
+"""Local clients at once; further ones get an error and are closed. Each may leave a request half sent (API_FRAME_BYTES_MAX and
+the 64 KiB of one read) and its answers unread (two buffers of 64 KiB): 512 x 320 KiB = 160 MiB at the very worst."""
 
 API_WATCHES_PER_CONNECTION_MAX = 64
 """Watches on one connection."""

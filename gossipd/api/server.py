@@ -277,9 +277,8 @@ class _Client:
                 continue
             except OSError:
                 return
-            half_before = said.half_bytes
+            half_before, taken_before = said.half_bytes, said.taken
             said.receive(data)
-            progressed = said.waiting or not half_before
             if not data:
                 said.finish()
             await self._answer(commands)
@@ -287,7 +286,7 @@ class _Client:
                 break
             if not said.half_bytes:
                 deadline = inf
-            elif progressed:
+            elif said.taken > taken_before or not half_before:
                 deadline = trio.current_time() + STALL_S
         said.close(reason="closed")
         await self._drain()
@@ -307,7 +306,8 @@ class _Client:
             if asked is None:
                 if not said.waiting:
                     return
-                await self._drain()
+                if said.full:
+                    await self._drain()
                 await trio.lowlevel.checkpoint()
 
     async def _perform(self, asked: Asked, commands: Commands) -> None:

@@ -5,6 +5,7 @@ stay below 16 MiB), '{' or white space a line. A message that is wrong inside it
 framing itself is lost, nothing that follows can be trusted, and the session is `broken`.
 """
 
+import re
 from typing import NamedTuple
 
 from gossipd.api.encoding import FRAME_HEADER_BYTES, JSON, MESSAGE_PACK, Encoding, RequestId
@@ -18,6 +19,7 @@ ID_RULE = f"an integer of 64 bits, a string of at most {ID_BYTES_MAX} bytes, or 
 
 _FIELDS = frozenset(("id", "method", "params"))
 _LINE_STARTS = b"{ \t\r\n"
+_SPACE = re.compile(rb"\s+")
 
 
 class Call(NamedTuple):
@@ -36,12 +38,15 @@ class Fault(NamedTuple):
 
 
 class Session:
-    """Bytes in as they come, calls and faults out in their order. Never raises, whatever the bytes."""
+    """Bytes in as they come, calls and faults out in their order. Never raises, whatever the bytes.
+
+    A message is decoded when it is asked for and not before: what a client sent ahead costs its bytes, and nothing more.
+    """
 
     def __init__(self, *, frame_bytes_max: int = API_FRAME_BYTES_MAX) -> None:
         self._frame_bytes_max = frame_bytes_max
         self._buffer = bytearray()
-        self._started = False
+        self._started = self._ended = False
         self.encoding: Encoding = JSON
         """How to answer; JSON until the first byte has told."""
         self.broken = False
@@ -49,86 +54,67 @@ class Session:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of a message whose end has not come yet; at most the frame limit and one chunk."""
+        """Bytes taken in and not handed out; once `next` has returned None, those of half a message, at most the limit."""
         return len(self._buffer)
 
-    def receive(self, data: bytes) -> list[Call | Fault]:
-        """Return what *data* completes. After the session broke: nothing, ever."""
-        if self.broken or not data:
-            return []
-        if not self._started:
-            fault = self._start(data)
-            if fault is not None:
-                return [fault]
-        return self._receive_lines(data) if self.encoding is JSON else self._receive_frames(data)
-
-    def finish(self) -> list[Call | Fault]:
-        """Return what the end of input completes: a last line needs no newline; half a message is a fault."""
-        half = bytes(self._buffer)
-        self._buffer.clear()
-        if self.broken or (self.encoding is JSON and not half.strip()) or not half:
-            return []
-        if self.encoding is JSON:
-            last = parse_message(half, JSON)
-            if isinstance(last, Call):
-                return [last]
-            return [self._break(f"the input ended in the middle of a line, after {len(half)} bytes")]
-        return [self._break(f"the input ended in the middle of a frame, after {len(half)} bytes")]
-
-    def _start(self, data: bytes) -> Fault | None:
-        self._started = True
-        if data[0] == 0:
-            self.encoding = MESSAGE_PACK
-        elif data[0] not in _LINE_STARTS:
-            return self._break(
-                f"first byte 0x{data[0]:02x}, expected '{{' (a line of JSON) or 0x00 (a frame of msgpack)"
-            )
-        return None
-
-    def _receive_lines(self, data: bytes) -> list[Call | Fault]:
-        *lines, rest = data.split(b"\n")
-        if lines:
-            lines[0] = bytes(self._buffer) + lines[0]
-            self._buffer.clear()
-        self._buffer += rest if self._buffer else rest.lstrip()  # white space alone begins no message
-        found: list[Call | Fault] = []
-        for line in lines:
-            if len(line) > self._frame_bytes_max:
-                return [*found, self._too_long(f"a line of {len(line)} bytes")]
-            if line and not line.isspace():
-                found.append(parse_message(line, JSON))
-        if len(self._buffer) > self._frame_bytes_max:
-            found.append(self._too_long(f"a line of more than {self._frame_bytes_max} bytes"))
-        return found
-
-    def _receive_frames(self, data: bytes) -> list[Call | Fault]:
-        if self._buffer:
+    def receive(self, data: bytes) -> None:
+        """Take in *data*; `next` finds what it completes. After the session broke it is thrown away."""
+        if not self.broken:
             self._buffer += data
-            if len(self._buffer) < self._frame_end(self._buffer, 0) <= FRAME_HEADER_BYTES + self._frame_bytes_max:
-                return []  # nothing is copied until the frame is whole
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        found: list[Call | Fault] = []
-        start = 0
-        while (end := self._frame_end(data, start)) <= len(data):
-            found.append(parse_message(data[start + FRAME_HEADER_BYTES : end], MESSAGE_PACK))
-            start = end
-        size = end - start - FRAME_HEADER_BYTES
-        if size > self._frame_bytes_max:
-            return [*found, self._too_long(f"a frame of {size} bytes")]
-        self._buffer += data[start:]
-        return found
 
-    def _frame_end(self, data: bytes | bytearray, start: int) -> int:
-        """Return where the frame at *start* ends; past the end of *data* if it is cut, or longer than permitted."""
-        body = start + FRAME_HEADER_BYTES
-        if body > len(data):
-            return body
-        size = int.from_bytes(data[start:body], "big")
-        return body + size if size <= self._frame_bytes_max else max(body + size, len(data) + 1)
+    def finish(self) -> None:
+        """The input has ended: to `next`, a last line needs no newline, and half a message is a fault."""
+        self._ended = True
+
+    def next(self) -> Call | Fault | None:
+        """Return the next message, or None as long as none is whole."""
+        if not self._buffer:
+            return None
+        if not self._started:
+            self._started = True
+            if self._buffer[0] == 0:
+                self.encoding = MESSAGE_PACK
+            elif self._buffer[0] not in _LINE_STARTS:
+                return self._break(
+                    f"first byte 0x{self._buffer[0]:02x}, expected '{{' (a line of JSON) or 0x00 (a frame of msgpack)"
+                )
+        return self._next_line() if self.encoding is JSON else self._next_frame()
+
+    def _next_line(self) -> Call | Fault | None:
+        begun = _SPACE.match(self._buffer)
+        if begun is not None:  # white space alone begins no message
+            del self._buffer[: begun.end()]
+        end = self._buffer.find(b"\n")
+        size = len(self._buffer) if end < 0 else end
+        if size > self._frame_bytes_max:
+            return self._too_long(f"a line of {size} bytes" + (" and more" if end < 0 else ""))
+        if end >= 0:
+            return parse_message(self._take(end + 1), JSON)
+        if not self._ended or not self._buffer:
+            return None
+        last = parse_message(self._take(size), JSON)
+        return last if isinstance(last, Call) else self._cut("line", size)
+
+    def _next_frame(self) -> Call | Fault | None:
+        held = len(self._buffer)
+        if held >= FRAME_HEADER_BYTES:
+            size = int.from_bytes(self._buffer[:FRAME_HEADER_BYTES], "big")
+            if size > self._frame_bytes_max:
+                return self._too_long(f"a frame of {size} bytes")
+            if held >= FRAME_HEADER_BYTES + size:
+                return parse_message(self._take(FRAME_HEADER_BYTES + size)[FRAME_HEADER_BYTES:], MESSAGE_PACK)
+        return self._cut("frame", held) if self._ended else None
+
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
 
     def _too_long(self, what: str) -> Fault:
         return self._break(f"{what}, expected at most {self._frame_bytes_max}")
+
+    def _cut(self, what: str, size: int) -> Fault:
+        return self._break(f"the input ended in the middle of a {what}, after {size} bytes")
 
     def _break(self, message: str) -> Fault:
         self.broken = True

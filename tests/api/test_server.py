@@ -221,6 +221,17 @@ async def test_a_message_left_half_sent_is_a_bad_frame_after_a_while(
         assert scene.server.statistics()["connections_stalled"] == 1
 
 
+async def test_a_client_that_sends_thousands_of_bad_lines_ahead_is_answered_in_turns_with_others(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as scene:
+        flood, other = await scene.connect(), await scene.connect()
+        await flood.stream.send_all(b"{\n" * 32_000)  # 64 KiB, whose answers are 4 MB; not one of them is read
+        assert code_of(await other.ask("bogus")) == "unknown_method"
+        first = await flood.read()
+        assert code_of(first) == "bad_request"
+
+
 async def test_a_client_that_reads_slowly_gets_every_answer_and_holds_little(tmp_path: Path) -> None:
     async with running(tmp_path) as scene:
         for number in range(50):
