@@ -1,0 +1,166 @@
+"""What an experiment is, is told, and returns: values only. Drawing is in `plots`, printing in `tables`, the face in `command`."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
+
+from simulations.experiments.statistics import Summary
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How large an experiment is to be."""
+
+    out: Path = Path("build/lab")
+    quick: bool = False
+    """Only show that it runs: figures mean nothing."""
+    full: bool = False
+    """The whole grid, for hours on many cores."""
+    seeds: int | None = None
+    """Worlds for each cell; None: what the experiment deems enough."""
+    first_seed: int = 1
+    jobs: int = -1
+    """Processes; -1 for one a core. One in --quick."""
+
+    def __post_init__(self) -> None:
+        if self.quick and self.full:
+            raise ValueError("quick and full exclude each other")
+        if self.seeds is not None and self.seeds < 1:
+            raise ValueError(f"seeds={self.seeds!r}, expected 1 or more")
+
+    def seed_list(self, *, quick: int, usual: int, full: int) -> list[int]:
+        """Return the seeds of each cell: as many as were asked for, or what the size of the run wants."""
+        count = self.seeds or (quick if self.quick else full if self.full else usual)
+        return list(range(self.first_seed, self.first_seed + count))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """*name* is the CSV's; a column that holds what others published says so, with its tag."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """What we measured: points, joined by a line if *joined*; *low* and *high* are error bars, if given."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    joined: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What theory or a paper says: a level over the whole width if there is no *x*, else a curve or single points."""
+
+    label: str
+    y: Sequence[float]
+    x: Sequence[float] = ()
+    points: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    limits: tuple[Limit, ...] = ()
+    log_x: bool = False
+    log_y: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Computed from the figures, never written by hand."""
+
+    claim: str
+    outcome: str
+    """"reproduced", "beaten" or "NOT reproduced"."""
+    ours: str
+    wanted: str
+
+    @property
+    def good(self) -> bool:
+        return self.outcome != NOT_REPRODUCED
+
+    def __str__(self) -> str:
+        if self.good:
+            return f"{self.claim}: {self.outcome} (ours {self.ours}, wanted {self.wanted})"
+        return f"{self.claim}: {self.outcome}: ours {self.ours}, wanted {self.wanted}"
+
+
+REPRODUCED, BEATEN, NOT_REPRODUCED = "reproduced", "beaten", "NOT reproduced"
+
+
+def within(claim: str, ours: float, *, wanted: float, tolerance: float, unit: str = "") -> Verdict:
+    """Judge whether *ours* is at most the part *tolerance* off *wanted*. NaN never is."""
+    good = abs(ours - wanted) <= tolerance * abs(wanted)
+    target = f"{wanted:.4g}{unit} ± {tolerance:.0%}"
+    return Verdict(claim=claim, outcome=_word(good), ours=f"{ours:.4g}{unit}", wanted=target)
+
+
+def between(claim: str, ours: float, *, low: float, high: float, unit: str = "") -> Verdict:
+    """Judge whether *ours* is within *low* to *high*."""
+    good = low <= ours <= high
+    target = f"{low:.4g} to {high:.4g}{unit}"
+    return Verdict(claim=claim, outcome=_word(good), ours=f"{ours:.4g}{unit}", wanted=target)
+
+
+def at_most(claim: str, ours: float, *, wanted: float, beat: float | None = None, unit: str = "") -> Verdict:
+    """Judge whether *ours* is at most *wanted*, and beaten if it is at most *beat*; a figure equal to *wanted* is reproduced."""
+    target = f"at most {wanted:.4g}{unit}"
+    if beat is not None and ours <= beat:
+        return Verdict(claim=claim, outcome=BEATEN, ours=f"{ours:.4g}{unit}", wanted=f"at most {beat:.4g}{unit}")
+    return Verdict(claim=claim, outcome=_word(ours <= wanted), ours=f"{ours:.4g}{unit}", wanted=target)
+
+
+def holds(claim: str, good: bool, *, ours: str, wanted: str, better: bool = False) -> Verdict:
+    """Judge something that is no single figure; *better*: it is more than what was published."""
+    return Verdict(claim=claim, outcome=(BEATEN if better else REPRODUCED) if good else NOT_REPRODUCED, ours=ours, wanted=wanted)
+
+
+def _word(good: bool) -> str:
+    return REPRODUCED if good else NOT_REPRODUCED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    tables: tuple[Table, ...]
+    plots: tuple[Plot, ...]
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+    """What was reduced, and what the figures do not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    title: str
+    run: Callable[[Settings], Result]
+
+
+SUMMARY_COLUMNS = ("count", "mean", "95 % low", "95 % high", "p50", "p99", "p99.9")
+
+
+def summary_cells(summary: Summary) -> tuple[Cell, ...]:
+    """Return the cells under SUMMARY_COLUMNS."""
+    return (summary.count, summary.mean, summary.low, summary.high, summary.p50, summary.p99, summary.p999)
+
+
+def spread[T](settings: Settings, function: Callable[..., T], cells: Iterable[tuple[Any, ...]]) -> list[T]:
+    """Return ``function(*cell)`` for each of *cells*, in order, worked out on all cores; each cell is a world with its seed."""

@@ -1,0 +1,86 @@
+"""SWIM, Lifeguard and what lies between as switches of the one core, so that their ratios are fair.
+
+Source: `papers.md` section 2. What cannot be switched is listed in NOT_SWITCHED: it stays on in every mode.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from gossipd.config import LAN, ProtocolConfig
+
+NOT_SWITCHED = (
+    "a suspicion confirmed by a further accuser is spread again, up to factor - 2 times, in SWIM mode too",
+    "more suspects than healthy members mean isolation, whatever isolation_periods is",
+    "a sync compares digests instead of pushing the whole state",
+    "the number of confirmations wanted is factor - 2 (memberlist's code), not the paper's 3: none at factor 2",
+)
+"""Where every mode is gossipd's own, and the paper's protocol is not."""
+
+
+def without_departures(config: ProtocolConfig) -> ProtocolConfig:
+    """Return *config* with what gossipd adds to SWIM and Lifeguard switched off, as far as it can be.
+
+    A fixed direct time-out, no isolation by silence, no mercy after oversleep, no eager pushes, no ping over a stream, lost
+    members tried at Serf's pace of 30 s.
+    """
+    return replace(
+        config,
+        probe=replace(
+            config.probe,
+            timeout_floor_s=config.probe.timeout_s,
+            isolation_periods=1_000,
+            oversleep_s=600.0,
+            stream_ping=False,
+        ),
+        gossip=replace(config.gossip, eager_packets_burst=1),
+        sync=replace(config.sync, reconnect_interval_s=30.0),
+    )
+
+
+def composed(
+    *,
+    lha_probe: bool,
+    lha_suspicion: bool,
+    buddy: bool,
+    alpha: float = 5.0,
+    beta: float = 6.0,
+    stream_ping: bool = False,
+    base: ProtocolConfig = LAN,
+) -> ProtocolConfig:
+    """Return SWIM with some of Lifeguard's parts. *alpha* and *beta*: the paper's names for suspicion.factor and max_factor.
+
+    LHA-Probe is the score of one's own health and the nacks that feed it; a suspicion's timer is fixed without LHA-Suspicion.
+    """
+    config = without_departures(base)
+    return replace(
+        config,
+        probe=replace(
+            config.probe,
+            awareness_max=8 if lha_probe else 1,
+            nack_after=0.8 if lha_probe else 1.0,
+            buddy=buddy,
+            stream_ping=stream_ping,
+        ),
+        suspicion=replace(config.suspicion, factor=alpha, max_factor=beta if lha_suspicion else 1.0),
+    )
+
+
+def swim(alpha: float = 5.0) -> ProtocolConfig:
+    """Return SWIM with suspicion, as memberlist sets it."""
+    return composed(lha_probe=False, lha_suspicion=False, buddy=False, alpha=alpha)
+
+
+def lifeguard(alpha: float = 5.0) -> ProtocolConfig:
+    """Return SWIM with all of Lifeguard."""
+    return composed(lha_probe=True, lha_suspicion=True, buddy=True, alpha=alpha)
+
+
+MODES: Mapping[str, Callable[[], ProtocolConfig]] = {
+    "SWIM": swim,
+    "LHA-Probe": lambda: composed(lha_probe=True, lha_suspicion=False, buddy=False),
+    "LHA-Suspicion": lambda: composed(lha_probe=False, lha_suspicion=True, buddy=False),
+    "Buddy": lambda: composed(lha_probe=False, lha_suspicion=False, buddy=True),
+    "Lifeguard": lifeguard,
+    "gossipd": lambda: LAN,
+}
+"""The five configurations of Lifeguard's Table IV, and gossipd as it is delivered."""

@@ -1,0 +1,60 @@
+"""Every story passes its checkers in a small world; what cannot be told is refused."""
+
+import pytest
+from click.testing import CliRunner
+
+from simulations.__main__ import main
+from simulations.replay import Replay, parse
+from simulations.scenarios import STORIES
+from simulations.steps import play, world_of
+
+
+@pytest.mark.parametrize("name", list(STORIES))
+@pytest.mark.parametrize(("nodes", "seed"), [(10, 1), (16, 2)])
+def test_a_story_passes_all_checkers(name: str, nodes: int, seed: int) -> None:
+    story = STORIES[name](nodes)
+    outcome = play(story, world_of(story, nodes=nodes, seed=seed))
+    line = Replay(name=name, nodes=nodes, seed=seed, history_hash=outcome.history_hash)
+    assert outcome.violations == [], f"replay: python -m simulations replay {line}"
+    assert outcome.settled_s is not None
+
+
+@pytest.mark.parametrize("name", list(STORIES))
+def test_a_story_prints_as_sentences_and_refuses_a_single_node(name: str) -> None:
+    story = STORIES[name](20)
+    assert "object at" not in story.script()
+    with pytest.raises(ValueError, match="nodes=1, expected at least"):
+        STORIES[name](1)
+
+
+def test_a_replay_line_is_read_as_it_was_written() -> None:
+    replay = Replay(name="halves", nodes=10, seed=7, history_hash="ab")
+    assert parse(str(replay)) == replay
+
+
+@pytest.mark.parametrize("line", ["", "halves", "halves nodes=x seed=1", "halves nodes=3 seed=1 colour=red"])
+def test_a_line_that_says_no_run_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse(line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "nonsense"], "expected one of: halves"),
+        (["run", "halves", "--nodes", "3"], "nodes=3, expected at least 4"),
+        (["run", "halves", "--nodes", "0"], "0 is not in the range"),
+        (["replay", "halves", "nodes=0", "seed=1"], "nodes=0, expected 1 to"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert told in result.output
+
+
+def test_a_run_draws_its_members_and_a_wrong_history_is_told() -> None:
+    result = CliRunner().invoke(main, ["replay", "mass_crash", "nodes=10", "seed=1", "history=00"])
+    assert "D dead to most" in result.output
+    assert "DIFFERENT history" in result.output
+    assert result.exit_code == 1
