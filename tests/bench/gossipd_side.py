@@ -18,6 +18,9 @@ SETTLE_S = 10.0
 CHANGE_PAUSE_S = 0.2
 """Between two changes, so that each is alone on the network."""
 
+LOOK_PAUSE_S = 0.05
+"""Between two looks at all views while they fill: looking without a pause takes the processor from those looked at."""
+
 CHANGE_LIMIT_S = 20.0
 JOIN_LIMIT_S = 120.0
 KILL_LIMIT_S = 120.0
@@ -68,6 +71,7 @@ class Ours:
             _send(asker, "join", targets=[self.daemons[0].address])
         waiting = list(clients)
         while waiting:
+            time.sleep(LOOK_PAUSE_S)
             waiting = [client for client in waiting if _alive(client) < len(self.daemons)]
             if time.monotonic() - begun > JOIN_LIMIT_S:
                 raise TimeoutError(f"{len(waiting)} views are not complete within {JOIN_LIMIT_S:g} s")

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -146,11 +146,12 @@ def installed() -> bool:
     return shutil.which("serf") is not None
 
 
-def wait_seen(agents: list[Agent], wanted: Any, *, within_s: float) -> float:
-    """Return when the last of *agents* answered so that *wanted* holds, each asked again and again until it does."""
+def wait_seen(agents: list[Agent], wanted: Callable[[Agent], bool], *, pause_s: float, within_s: float) -> float:
+    """Return when the last of *agents* was *wanted*; those that were not are asked again after *pause_s* seconds."""
     until = time.monotonic() + within_s
     waiting = list(agents)
     while waiting:
+        time.sleep(pause_s)
         waiting = [agent for agent in waiting if not wanted(agent)]
         if waiting and time.monotonic() >= until:
             raise TimeoutError(f"{len(waiting)} serf agents do not see it within {within_s:g} s")

@@ -39,6 +39,9 @@ PORTS = (20_000, 32_000)
 TEMP_PATH_MAX = 60
 """Longest temporary directory: the path of a Unix socket below it must fit 107 bytes."""
 
+_given_ports: set[int] = set()
+"""Ports returned by `free_port`: whoever got one may not listen there yet."""
+
 T = TypeVar("T")
 
 
@@ -334,16 +337,19 @@ def memory_bytes(pid: int) -> int:
 
 
 def free_port(host: str) -> int:
-    """Return a port that is free on *host* for TCP and for UDP now, outside what the system hands out."""
+    """Return a port that is free on *host* for TCP and for UDP now, and was not returned before; see PORTS."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
         port = random.randrange(*PORTS)
+        if port in _given_ports and len(_given_ports) < (PORTS[1] - PORTS[0]) // 2:
+            continue
         with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
             try:
                 tcp.bind((host, port))
                 udp.bind((host, port))
             except OSError:
                 continue
+            _given_ports.add(port)
             return port
 
 
