@@ -52,7 +52,8 @@ class FakeDaemon:
     def _converse(self, connection: socket.socket) -> None:
         session = Session()
         while data := connection.recv(65_536):
-            for call in session.receive(data):
+            session.receive(data)
+            for call in iter(session.next, None):
                 assert isinstance(call, Call), call
                 self.calls.append((call.method, call.params))
                 for kind, value in self._reply(call.method):
