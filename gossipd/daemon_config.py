@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.errors import ConfigError
 from gossipd.ids import LABEL_RULE, Address, is_label, parse_address, split_host_port
-from gossipd.limits import LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, SEEDS_MAX
+from gossipd.limits import SEEDS_MAX
+from gossipd.validation import check_labels
 
 if TYPE_CHECKING:
     from gossipd.crypto.keyring import Keyring
@@ -115,14 +116,11 @@ class DaemonConfig:
             _expect(port > 0 and target.isprintable(), "join", target, "a host and a port from 1 to 65535")
 
     def _check_labels(self) -> None:
-        _expect(len(self.labels) <= LABELS_MAX, "labels", len(self.labels), f"at most {LABELS_MAX}")
-        keys = [key for key, _ in self.labels]
-        _expect(keys == sorted(set(keys)), "labels", keys, "each key once, sorted")
-        for key, value in self.labels:
-            fits = 0 < len(key.encode()) <= LABEL_KEY_BYTES_MAX
-            _expect(fits, "labels", key, f"a key of 1 to {LABEL_KEY_BYTES_MAX} bytes")
-            fits = len(value.encode()) <= LABEL_VALUE_BYTES_MAX
-            _expect(fits, f"labels.{key}", value, f"a value of at most {LABEL_VALUE_BYTES_MAX} bytes")
+        try:
+            checked = check_labels(self.labels)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        _expect(checked == self.labels, "labels", [key for key, _ in self.labels], "keys in their order")
 
 
 def _expect(holds: bool, name: str, value: object, expected: str) -> None:

@@ -57,10 +57,12 @@ def test_addresses_are_read_with_and_without_ports() -> None:
         ({"join": ("seed:0",)}, r"^join='seed:0', expected a host and a port from 1 to 65535"),
         ({"join": ("se\x1bed",)}, r"expected a host"),
         ({"join": ("seed",) * 257}, r"^join=257, expected at most 256 hosts"),
-        ({"labels": (("b", ""), ("a", ""))}, r"^labels=\['b', 'a'\], expected each key once, sorted"),
-        ({"labels": (("", "x"),)}, r"expected a key of 1 to 128 bytes"),
-        ({"labels": (("zone", "x" * 1_025),)}, r"^labels.zone='x+', expected a value of at most 1024 bytes"),
-        ({"labels": tuple((f"k{n:03}", "") for n in range(65))}, r"^labels=65, expected at most 64"),
+        ({"labels": (("b", ""), ("a", ""))}, r"^labels=\['b', 'a'\], expected keys in their order"),
+        ({"labels": (("a", ""), ("a", ""))}, r"^labels key='a', expected each key once"),
+        ({"labels": (("", "x"),)}, r"^labels key='', expected 1 to 128 bytes"),
+        ({"labels": (("zone", "x" * 1_025),)}, r"^labels\['zone'\]='x+\.\.\., expected at most 1024 bytes"),
+        ({"labels": (("zone", "a\x02"),)}, r"^labels\['zone'\]='a\\x02', expected no control characters"),
+        ({"labels": tuple((f"k{n:03}", "") for n in range(65))}, r"^labels: more than 64 entries, expected at most 64"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:

@@ -151,15 +151,6 @@ def _number(kind: type, least: float, most: float) -> Callable[[object], float]:
     return read
 
 
-def read_label(key: str, value: object) -> str:
-    """Return the value of the node's label *key*. Raises: ValueError with what was expected."""
-    if not 1 <= len(key.encode()) <= limits.LABEL_KEY_BYTES_MAX:
-        raise ValueError(f"expected a key of 1 to {limits.LABEL_KEY_BYTES_MAX} bytes")
-    if not isinstance(value, str) or len(value.encode()) > limits.LABEL_VALUE_BYTES_MAX:
-        raise ValueError(f"expected text of at most {limits.LABEL_VALUE_BYTES_MAX} bytes")
-    return value
-
-
 TOP = (
     Setting(
         key="name",

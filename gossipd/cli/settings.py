@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from gossipd import limits
-from gossipd.cli.keys import LABELS, SECTIONS, SETTINGS, Setting, read_label
+from gossipd.cli.keys import LABELS, SECTIONS, SETTINGS, Setting
 from gossipd.client import default_socket_path
 from gossipd.config import PRESETS, ProtocolConfig
 from gossipd.crypto.keyring import Keyring
 from gossipd.daemon_config import PORT, DaemonConfig
 from gossipd.errors import ConfigError, GossipdError
 from gossipd.ids import Address
+from gossipd.validation import check_labels
 
 KEYRING_BYTES_MAX = 64 * 1024
 """Largest keyring file read: KEYS_MAX keys of 44 characters, with a thousand lines of comment."""
@@ -155,7 +156,7 @@ class _Reader:
                     continue
                 for name, part in value.items():
                     if key == LABELS:
-                        self._take_label(source, source, name, part)
+                        self._take_label(source, name, part)
                     else:
                         self._take_file(source, f"{key}.{name}", part)
             elif isinstance(value, dict):
@@ -205,13 +206,15 @@ class _Reader:
         if not equals:
             self._problems.append(f"{source}: {_shown(text)}, expected KEY=VALUE")
         else:
-            self._take_label(source, source, key.strip(), value)
+            self._take_label(source, key.strip(), value)
 
-    def _take_label(self, where: str, source: str, key: str, value: object) -> None:
+    def _take_label(self, source: str, key: str, value: Any) -> None:
         try:
-            self._found[f"{LABELS}.{key}"] = Effective(value=read_label(key, value), source=source)
+            ((key, value),) = check_labels([(key, value)], field=LABELS)
         except ValueError as error:
-            self._problems.append(f"{where}: {LABELS}.{key}={_shown(value)}, {error}")
+            self._problems.append(f"{source}: {error}")
+        else:
+            self._found[f"{LABELS}.{key}"] = Effective(value=value, source=source)
 
     def _take(self, where: str, source: str, setting: Setting, read: Callable[[Any], Any], value: object) -> None:
         try:

@@ -170,7 +170,15 @@ def test_labels_merge_key_by_key(tmp_path: Path) -> None:
         ("profile = 'moon'", ["FILE: profile='moon', expected one of lan, wan, local"]),
         ("insecure = 'yes'", ["FILE: insecure='yes', expected true or false"]),
         ("log_level = 'loud'", ["FILE: log_level='loud', expected one of debug, info, warning, error"]),
-        ("[labels]\nzone = 1", ["FILE: labels.zone=1, expected text of at most 1024 bytes"]),
+        ("[labels]\nzone = 1", ["FILE: labels['zone']=1, expected text"]),
+        (
+            '[labels]\nzone = "a\\u0002"\n"b\\u0001" = "x"\n"" = "x"',
+            [
+                "FILE: labels['zone']='a\\x02', expected no control characters but tabs and line ends",
+                "FILE: labels key='b\\x01', expected no control characters",
+                "FILE: labels key='', expected 1 to 128 bytes of UTF-8",
+            ],
+        ),
         ("labels = 'zone'", ["FILE: labels='zone', expected a table: [labels]"]),
     ],
 )
@@ -276,7 +284,9 @@ def test_state_is_kept_where_the_system_expects_it() -> None:
 
 def test_the_effective_settings_can_be_read_back_and_show_no_key(tmp_path: Path) -> None:
     ring = a_keyring(tmp_path)
-    text = 'name = "ann"\nprofile = "wan"\njoin = ["a", "b:9"]\n[probe]\nindirect = 5\n[labels]\n"q\\"\\u0001" = "東\\\\"\n'
+    text = (
+        'name = "ann"\nprofile = "wan"\njoin = ["a", "b:9"]\n[probe]\nindirect = 5\n[labels]\n"q\\" x" = "東\\\\\\t"\n'
+    )
     environ = {"GOSSIPD_KEYRING": str(ring), "GOSSIPD_SOCKET_MODE": "0600"}
     first = settings(text, directory=tmp_path, environ=environ)
     printed = as_toml(first)
@@ -284,7 +294,7 @@ def test_the_effective_settings_can_be_read_back_and_show_no_key(tmp_path: Path)
     assert "key ids, sealing key first" in printed
     assert "# advertise is not set" in printed
     assert settings(printed, directory=tmp_path).config == first.config
-    assert tomllib.loads(printed)["labels"] == {'q"\x01': "東\\"}
+    assert tomllib.loads(printed)["labels"] == {'q" x': "東\\\t"}
 
 
 def test_config_check_prints_settings_or_all_errors(tmp_path: Path) -> None:
