@@ -37,6 +37,9 @@ STREAMS_OUTBOUND_MAX = 32
 INTEGER_MAX = 2**53 - 1
 """Largest epoch, counter, sequence number or time in milliseconds, on the wire and on disk: what JSON carries exactly."""
 
+AGE_S_MAX = 2**32 - 1
+"""Largest age of a verdict on the wire: 136 years."""
+
 MEMBERS_MAX = 10_000
 """Rows in the member table; 10,000 x about 1 kB = 10 MB. A claim about one more is refused and counted."""
 

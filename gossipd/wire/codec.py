@@ -14,6 +14,7 @@ import msgpack
 from gossipd.errors import MalformedPacket
 from gossipd.ids import NodeId
 from gossipd.limits import (
+    AGE_S_MAX,
     MESSAGES_PER_DATAGRAM_MAX,
     PAYLOAD_BYTES_MAX,
     RECORD_BYTES_MAX,
@@ -50,7 +51,6 @@ EXTENSIONS = range(64, 128)
 """Types that later versions may add to datagrams and SyncItems: skipped by who does not know them. Others are an error."""
 
 SEQUENCE_MAX = 2**32 - 1
-AGE_S_MAX = 2**32 - 1
 WINDOW_MS_MAX = 600_000
 
 Decoded = TypeVar("Decoded")

@@ -19,7 +19,7 @@ from gossipd.core.membership.precedence import supersedes
 from gossipd.core.membership.refute import Verdict, judge, refutation
 from gossipd.core.membership.suspicion import Suspicions
 from gossipd.ids import Address, Incarnation, NodeId
-from gossipd.limits import INTEGER_MAX, MEMBERS_MAX
+from gossipd.limits import AGE_S_MAX, INTEGER_MAX, MEMBERS_MAX
 from gossipd.records import Claim, Status
 from gossipd.wire.messages import PROTOCOL_VERSION, Twin
 
@@ -86,7 +86,7 @@ class Table:
         row = self.rows[member]
         if row.live:
             return row.claim
-        return replace(row.claim, age_s=max(0, int(now - row.verdict_at)))
+        return replace(row.claim, age_s=min(AGE_S_MAX, max(0, int(now - row.verdict_at))))
 
     def neighbours(self) -> list[NodeId]:
         """Return the live members next to us on the ring of sorted names: none, one or two."""

@@ -12,7 +12,7 @@ from gossipd.core.items import ItemIndex
 from gossipd.core.membership.awareness import Awareness
 from gossipd.core.membership.table import TWIN_NOTICE_S, Table
 from gossipd.ids import Incarnation, NodeId
-from gossipd.limits import INTEGER_MAX, MEMBERS_MAX
+from gossipd.limits import AGE_S_MAX, INTEGER_MAX, MEMBERS_MAX
 from gossipd.records import Claim, Status
 from gossipd.wire.messages import Twin
 from tests.builders import (
@@ -452,3 +452,9 @@ def test_an_accuser_that_nobody_knows_does_not_hurry_the_verdict() -> None:
     told(table, a_claim(BOB, SUSPECT, accuser=CAT), now=1.0)
     assert told(table, a_claim(BOB, SUSPECT, accuser=NodeId("nobody")), now=1.0) == []
     assert told(table, a_claim(BOB, SUSPECT, accuser=DAN), now=1.0) != []
+
+
+def test_a_verdict_older_than_the_wire_can_say_is_passed_on_as_one_that_it_can() -> None:
+    table = a_table(a_claim(BOB))
+    table.merge(a_claim(BOB, DEAD, age_s=AGE_S_MAX), source=CAT, how="gossip", now=1.0)
+    assert table.claim_to_send(BOB, now=2.0).age_s == AGE_S_MAX
