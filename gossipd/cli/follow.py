@@ -1,7 +1,14 @@
 """`gossipd watch`: what is there, then every change, one line each, until Ctrl-C."""
 
+import select
+import signal
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import UnsupportedOperation
+from types import FrameType
 from typing import Any
 
 import click
@@ -11,10 +18,13 @@ from gossipd.errors import RequestError
 
 
 def follow(socket: str | None, *, service: str | None, members: bool, as_json: bool) -> None:
-    """Print the events of one watch as they come. Returns on Ctrl-C. Raises: RequestError if the daemon goes away."""
+    """Print the events of one watch as they come. Returns on Ctrl-C.
+
+    Raises: RequestError if the daemon goes away; BrokenPipeError if the reader of our output does.
+    """
     colour = doors.colourful()
     try:
-        with doors.connected(socket) as client:
+        with _reader_watched(), doors.connected(socket) as client:
             for event in client.watch(service, members=members):
                 text = (
                     render.to_json(event) if as_json else event_text(event, at=time.strftime("%H:%M:%S"), colour=colour)
@@ -23,6 +33,37 @@ def follow(socket: str | None, *, service: str | None, members: bool, as_json: b
         raise RequestError("disconnected", "the daemon ended the watch: is it stopping?")
     except KeyboardInterrupt:
         return
+
+
+@contextmanager
+def _reader_watched() -> Iterator[None]:
+    """Turn the end of whoever reads stdout into BrokenPipeError at once: the next event, which would tell, may be far."""
+    gone = threading.Event()
+
+    def wait_for_end(descriptor: int, main_thread: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, 0)  # for errors only; a file has none
+        poll.poll()
+        gone.set()
+        signal.pthread_kill(main_thread, signal.SIGPIPE)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGPIPE, interrupt)
+    try:
+        arguments = (sys.stdout.fileno(), threading.get_ident())
+        threading.Thread(target=wait_for_end, args=arguments, daemon=True).start()
+    except UnsupportedOperation:  # stdout is no descriptor: a test reads it
+        pass
+    try:
+        yield
+    except KeyboardInterrupt:
+        if gone.is_set():
+            raise BrokenPipeError from None
+        raise
+    finally:
+        signal.signal(signal.SIGPIPE, former)
 
 
 def event_text(event: Mapping[str, Any], *, at: str, colour: bool) -> str:

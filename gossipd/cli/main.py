@@ -28,6 +28,9 @@ class Program(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:  # click would write an empty line first
             raise click.exceptions.Exit(exits.INTERRUPTED) from None
+        except BrokenPipeError:  # click would end with 1
+            _forget_stdout()
+            raise click.exceptions.Exit(exits.BROKEN_PIPE) from None
 
     def main(  # type: ignore[override]  # click's overloads promise a return; this one never does
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -37,8 +40,7 @@ class Program(click.Group):
             code = super().main(args, prog_name or "gossipd", **extra)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read our output is gone, so is stdout: the interpreter must not try to flush it once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_stdout()
             code = exits.BROKEN_PIPE
         except (click.Abort, KeyboardInterrupt):
             code = exits.INTERRUPTED
@@ -63,8 +65,29 @@ def failure(error: Exception) -> int:
     if isinstance(error, ConfigError):
         exits.complain(getattr(error, "problems", [str(error)]))
         return exits.USAGE
+    if isinstance(error, OSError) and error.strerror:
+        exits.complain([f"{error.filename}: {error.strerror}" if error.filename else error.strerror])
+        return exits.FAILED
     exits.complain([str(error)])
     return exits.FAILED
+
+
+def _forget_stdout() -> None:
+    """Whoever read our output is gone, so is stdout: the interpreter must not try to flush it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_standard_streams() -> None:
+    """Open /dev/null for each standard stream that was closed before we started.
+
+    Else a socket or a file of ours would get its number, and log lines would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 @click.group(
@@ -87,4 +110,5 @@ for command in (*operate.COMMANDS, *commands.COMMANDS):
 
 def main() -> None:
     """Run the command line of this process; does not return."""
+    open_standard_streams()
     cli.main()

@@ -15,15 +15,26 @@ Answer = dict[str, Any] | RequestError
 
 
 class FakeDaemon:
-    """Listens at *path* while it is entered. *answers* by method; a watch sends the events of *watch* and then ends.
+    """Listens at *path* while it is entered. *answers* by method; a watch sends the events of *watch*.
+
+    Then the watch ends, unless *endless*.
 
     *calls* are the (method, params) that came.
     """
 
-    def __init__(self, path: Path, answers: Mapping[str, Answer], *, watch: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        answers: Mapping[str, Answer],
+        *,
+        watch: list[dict[str, Any]] | None = None,
+        endless: bool = False,
+    ) -> None:
         self.calls: list[tuple[str, dict[str, object]]] = []
         self._answers = answers
-        self._watch = watch or []
+        self._watch = [("event", event) for event in watch or []]
+        if not endless:
+            self._watch.append(("end", {"reason": "over"}))
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(str(path))
         self._socket.listen(8)
@@ -61,7 +72,7 @@ class FakeDaemon:
 
     def _reply(self, method: str) -> list[tuple[str, Any]]:
         if method == "watch":
-            return [*(("event", event) for event in self._watch), ("end", {"reason": "over"})]
+            return list(self._watch)
         answer = self._answers.get(method, RequestError("unknown_method", f"no {method} here"))
         if isinstance(answer, RequestError):
             return [("error", {"code": answer.code, "message": str(answer)})]
