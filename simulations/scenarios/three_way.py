@@ -1,6 +1,7 @@
 """Three parts that hear nothing of each other."""
 
-from simulations.conditions import AllAgree
+from simulations.beliefs import ALIVE
+from simulations.conditions import AllAgree, AllBelieve
 from simulations.faults import Cut, Heal, Register
 from simulations.sides import split
 from simulations.steps import Expect, Run, Story
@@ -16,7 +17,7 @@ def story(nodes: int, cut_s: float = 60.0) -> Story:
             Run(seconds=cut_s),
             Register(hosts=two[:1], id="new-1"),
             Cut(groups=((*one, *two), three)),
-            Expect(condition=AllAgree(hosts=(*one, *two)), within_s=5),
+            Expect(condition=AllBelieve(subjects=(*one, *two), status=ALIVE, observers=(*one, *two)), within_s=5),
             Heal(),
             Expect(condition=AllAgree(), within_s=5),
             Run(seconds=25),
