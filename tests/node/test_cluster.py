@@ -1,6 +1,7 @@
 """Nodes among each other, over a network in memory: real sealed bytes, a clock of our own."""
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 from gossipd.config import LAN, LOCAL
@@ -389,7 +390,7 @@ def test_syncs_follow_each_other_closely_while_they_repair_and_ever_more_rarely_
         for when, me, event in net.events
         if me == "n1" and isinstance(event, SyncFinished) and when > began
     ]
-    pauses = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(at)]
     assert at[0] <= 2
     assert max(pauses[:3]) < 10
     assert max(pauses[-5:]) <= 30
