@@ -85,7 +85,8 @@ class Replica:
         effects: list[Effect] = []
         for item in items:
             if isinstance(item, Record):
-                effects += self.store.merge(item, source=source, how="sync", now=now)
+                how = "command" if source == self.me else "sync"
+                effects += self.store.merge(item, source=source, how=how, now=now)
             else:
                 effects += self._claim(item, now=now)
         return effects

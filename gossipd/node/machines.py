@@ -12,7 +12,6 @@ from gossipd.config import ProtocolConfig
 from gossipd.core.broadcast.spread import Spreader
 from gossipd.core.catalog.author import Author
 from gossipd.core.catalog.store import Store
-from gossipd.core.deadlines import Deadlines
 from gossipd.core.effects import Accuse, Effect, FetchRecord, Outbid, Reconnect, Report, Send, Spread, StreamPing, Tell
 from gossipd.core.events import (
     EpochRaised,
@@ -47,9 +46,6 @@ from gossipd.records import Claim, Record, Status
 from gossipd.wire.messages import Fetch, Ping, StreamMessage, SyncOpen
 from gossipd.wire.records import make_record
 
-ORPHANS_AGE_S = 300.0
-"""Seconds that records of an owner nobody told us about are kept: its claim and they travel apart, but not for long."""
-
 
 class Machines:
     """Everything a node is made of, but for its doors. Members are read by `Node` and by its view, and by nobody else."""
@@ -81,7 +77,6 @@ class Machines:
         self.counters = Counters()
         self.journal = Journal()
         self.items = ItemIndex()
-        self.orphans: Deadlines[NodeId] = Deadlines()
         self.sync_pause_s = config.sync.interval_s
         self.next_sync = now + rng.uniform(0, config.sync.interval_s)
         self._core(Incarnation(epoch, 0), me, address, now=now)
@@ -179,8 +174,6 @@ class Machines:
             case RecordChanged():
                 self.journal.record_changed(event, now=now)
                 self.index += 1
-                if self.table.row(event.owner) is None:
-                    self.orphans.set(event.owner, now + ORPHANS_AGE_S)
             case EpochRaised():
                 self.catalog.owner_epoch(self.table.me, event.epoch, now=now)
                 self.publish(self.author.rebase(event.epoch), how="self", now=now)

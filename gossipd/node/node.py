@@ -126,9 +126,9 @@ class Node:
             m.relays.next_deadline(),
             m.rejoin.next_deadline(),
             m.catalog.next_deadline(),
+            m.catalog.orphans.next(),
             m.streams.next_deadline(),
             m.isolation.next_deadline(),
-            m.orphans.next(),
             m.next_sync if m.table.live and not self.leaving else math.inf,
             self._registrations.next_deadline(),
             self._leave_by,
@@ -145,9 +145,8 @@ class Node:
                 m.perform(machine.handle_timer(now=now), now=now)
         for id in self._registrations.pop_due(now=now):
             self._withdraw(id, now=now)
-        for owner in m.orphans.pop_due(now):
-            if m.table.row(owner) is None:
-                m.perform(m.catalog.forget(owner, now=now), now=now)
+        for owner in m.catalog.orphans.pop_due(now):
+            m.perform(m.catalog.forget(owner, now=now), now=now)
         m.perform_actions(m.streams.handle_timer(now=now), now=now)
         if m.next_sync <= now:
             m.next_sync = now + self._config.sync.interval_s

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gossipd.core.catalog.store import RECORD_OVERHEAD_BYTES, Quotas
+from gossipd.core.catalog.store import ORPHANS_AGE_S, RECORD_OVERHEAD_BYTES, Quotas
 from gossipd.core.effects import Effect, Outbid, Report, Spread
 from gossipd.core.events import RecordChanged
 from gossipd.core.items import record_digest
@@ -192,8 +192,39 @@ def test_a_forgotten_owner_leaves_nothing_behind() -> None:
         changed(record, None, version=Version(2, 2**64), source=ANN, how="timer")
     ]
     assert (len(replica.store), replica.store.bytes, len(replica.index)) == (0, 0, 0)
-    assert replica.store.floor(BOB) == Version(-1, 0)
     assert replica.store.forget(BOB, now=1.0) == []
+
+
+def test_what_still_goes_round_of_the_forgotten_is_refused_until_membership_speaks_of_them_again() -> None:
+    replica = Replica()
+    record, later = a_record(seq=1), a_record(epoch=2)
+    hear(replica, record)
+    replica.store.forget(BOB, now=1.0)
+    assert hear(replica, record, a_record("web-2", seq=9)) == []
+    assert replica.store.refused == {"stale": 2}
+    assert hear(replica, later) == [Spread(item=later), changed(None, later)]
+    replica.store.forget(BOB, now=2.0)
+    replica.store.owner_epoch(BOB, 1, now=3.0)
+    assert hear(replica, record) == [Spread(item=record), changed(None, record)]
+
+
+def test_an_owner_of_whom_membership_does_not_speak_is_to_be_forgotten_also_if_it_has_only_tombstones() -> None:
+    replica = Replica()
+    hear(replica, a_tombstone(), now=1.0)
+    hear(replica, a_tombstone("web-2", owner=CID), now=2.0)
+    replica.store.owner_epoch(CID, 1, now=3.0)
+    assert replica.store.orphans.next() == 1.0 + ORPHANS_AGE_S
+    assert replica.store.orphans.pop_due(math.inf) == [BOB]
+
+
+def test_only_what_our_author_wrote_is_ours_whoever_hands_it_to_us() -> None:
+    """A twin bears our name."""
+    replica = Replica(BOB, quotas=Quotas(records_per_owner=1))
+    record = a_record(owner=BOB)
+    assert replica.store.merge(record, source=BOB, how="sync", now=0.0) == [Outbid(record=record)]
+    for seq, key in enumerate("ab", start=1):
+        replica.store.merge(a_record(key, owner=CID, seq=seq), source=BOB, how="sync", now=0.0)
+    assert (len(replica.store), replica.store.refused) == (1, {"quota": 1})
 
 
 def test_instances_are_found_by_name_also_after_a_rename() -> None:

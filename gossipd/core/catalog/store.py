@@ -20,6 +20,7 @@ from gossipd.ids import NodeId, Version
 from gossipd.limits import (
     CATALOG_BYTES_MAX,
     GOSSIP_MESSAGE_BYTES_MAX,
+    MEMBERS_MAX,
     RECORD_BYTES_MAX,
     RECORD_BYTES_PER_OWNER_MAX,
     RECORDS_MAX,
@@ -32,6 +33,9 @@ from gossipd.wire.messages import Announce
 
 RECORD_OVERHEAD_BYTES = 16
 """Most that a message adds around a record's bytes and signature: its type and two length prefixes."""
+
+ORPHANS_AGE_S = 300.0
+"""Seconds that records of an owner nobody vouched for are kept: its claim and they travel apart, but not for long."""
 
 _AFTER_ALL = 2**64
 """Above every sequence number that the wire can carry: the floor of an epoch whose owner has left."""
@@ -78,7 +82,8 @@ class Store:
     """The catalog of one node. Bounded by *quotas*; what is refused is counted in `refused`, and changes nothing.
 
     Owners known without a record are those that membership spoke of: MEMBERS_MAX at most, if the node forgets as it
-    does.
+    does. Of as many that were forgotten the last epoch is remembered, or their records would go round for ever between
+    nodes that forget them one after another.
     """
 
     def __init__(self, config: CatalogConfig, *, me: NodeId, index: ItemIndex, quotas: Quotas = QUOTAS) -> None:
@@ -89,6 +94,10 @@ class Store:
         self._owners: dict[NodeId, _Owner] = {}
         self._by_name: dict[str, dict[ItemKey, Record]] = {}
         self._grace: Deadlines[tuple[NodeId, str]] = Deadlines()
+        self.orphans: Deadlines[NodeId] = Deadlines()
+        """Owners that membership has not spoken of, and when to `forget` them."""
+        self._forgotten: dict[NodeId, Version] = {}
+        """Floors of owners that were forgotten, the longest ago first."""
         self._held = 0
         self.bytes = 0
         """Encoded bytes of all that is held."""
@@ -139,7 +148,7 @@ class Store:
     def floor(self, owner: NodeId) -> Version:
         """Return the version at or below which nothing of *owner* is valid; (-1, 0) when nothing is known of it."""
         row = self._owners.get(owner)
-        return Version(-1, 0) if row is None else row.floor
+        return self._forgotten.get(owner, Version(-1, 0)) if row is None else row.floor
 
     def wants(self, announce: Announce) -> bool:
         """Return whether the announced record is worth fetching: not held, and above its owner's floor."""
@@ -149,8 +158,7 @@ class Store:
     # ---------------------------------------------------------------------------------------------------------- changes
 
     def merge(self, record: Record, *, source: NodeId, how: str, now: float) -> list[Effect]:
-        """Take in *record*, which *source* handed us by "gossip" or "sync"; *source* is *me* for what our author just
-        wrote.
+        """Take in *record*, which *source* handed us by "gossip" or "sync"; any other *how*: our author just wrote it.
 
         News is spread, as an Announce if it is too large, unless its owner's relay rate is used up; a change of content
         is reported. News about ourselves from a peer was not written by this run: it is not stored, and Outbid is
@@ -167,16 +175,18 @@ class Store:
             return [] if row is None else self._late(row, record, source=source, how=how)
         held = None if row is None else row.records.get(record.key)
         news = held is None or _supersedes(record, held)
-        if record.owner == self._me and source != self._me:
+        foreign = how in ("gossip", "sync")  # whoever hands it to us: a twin bears our name
+        if record.owner == self._me and foreign:
             return [Outbid(record=record)] if news else []
         if not news:
             assert row is not None
             self._raise_floor(record.owner, row, floor, now=now)  # nothing to raise, unless the owner broke its promise
             return []
-        if source != self._me and not self._admits(row, record, floor):
+        if foreign and not self._admits(row, record, floor):
             return self._refuse("quota")
         if row is None:
             row = self._owners[record.owner] = self._new_owner(floor, now=now)
+            self.orphans.set(record.owner, now + ORPHANS_AGE_S)
         self._raise_floor(record.owner, row, floor, now=now)
         before = row.shown(record.key)
         self._put(row, record)
@@ -190,6 +200,8 @@ class Store:
     def owner_epoch(self, owner: NodeId, epoch: int, *, now: float) -> None:
         """Say that *owner* lives in *epoch*: records of earlier ones are invalid. Call it for *me* too, before a
         merge."""
+        self.orphans.cancel(owner)
+        self._forgotten.pop(owner, None)
         row = self._owners.get(owner)
         if row is None:
             self._owners[owner] = self._new_owner(Version(epoch, 0), now=now)
@@ -201,19 +213,22 @@ class Store:
 
         For good: an owner that is said to have left and has not, must take a later epoch.
         """
-        floor = Version(epoch, _AFTER_ALL)
-        if floor <= self.floor(owner):
-            return []
         self.owner_epoch(owner, epoch, now=now)
-        row = self._owners[owner]
+        row, floor = self._owners[owner], Version(epoch, _AFTER_ALL)
+        if floor <= row.floor:
+            return []
         self._raise_floor(owner, row, floor, now=now)
         return [self._end_grace(owner, row, key, source=source, how=how) for key in list(row.lingering)]
 
     def forget(self, owner: NodeId, *, how: str = "timer", now: float) -> list[Effect]:
-        """Drop all that is known of *owner*, its floor too: what still circulates of it would be news again."""
+        """Drop all that is known of *owner*. What still circulates of its last epoch is refused until `owner_epoch`."""
         row = self._owners.get(owner)
         if row is None:
             return []
+        self.orphans.cancel(owner)
+        self._forgotten[owner] = Version(row.floor.epoch, _AFTER_ALL)
+        if len(self._forgotten) > MEMBERS_MAX:
+            del self._forgotten[next(iter(self._forgotten))]
         self._raise_floor(owner, row, Version(row.floor.epoch + 1, _AFTER_ALL), now=now)
         effects: list[Effect] = []
         effects += [self._end_grace(owner, row, key, source=self._me, how=how) for key in list(row.lingering)]
@@ -255,8 +270,13 @@ class Store:
             others, others_bytes = others - len(row), others_bytes - row.bytes
             count, total = 1 + len(row), size + row.bytes
             if not self._fits(count, total, others, others_bytes):
-                staying = [held for held in row.records.values() if held.version > floor and held.key != record.key]
-                count, total = 1 + len(staying), size + sum(len(held.encoded) for held in staying)
+                leaving = list(row.lingering.values())
+                if floor > row.floor:  # a pass over the owner's records, which most records do not cost
+                    leaving += [held for held in row.records.values() if held.version <= floor]
+                held = row.records.get(record.key)
+                if held is not None and held.version > floor:
+                    leaving.append(held)
+                count, total = count - len(leaving), total - sum(len(each.encoded) for each in leaving)
         return self._fits(count, total, others, others_bytes)
 
     def _fits(self, count: int, total: int, others: int, others_bytes: int) -> bool:
@@ -317,7 +337,7 @@ class Store:
 
     def _spread(self, row: _Owner, record: Record, *, now: float) -> list[Effect]:
         quotas = self._quotas
-        refill = (now - row.refilled_at) * quotas.relayed_per_s
+        refill = max(0.0, now - row.refilled_at) * quotas.relayed_per_s
         row.tokens, row.refilled_at = min(row.tokens + refill, quotas.relayed_burst), now
         if row.tokens < 1:
             self.unspread += 1
