@@ -75,7 +75,8 @@ def test_a_warm_start_is_what_ordinary_merges_would_have_left() -> None:
         table.merge(own.table.own, source=node.me, how="gossip", now=0.0)
         catalog.owner_epoch(node.me, node.epoch, now=0.0)
         for record in own.author._live.values():
-            catalog.merge(record, source=node.me, how="gossip", now=0.0)
+            how = "self" if node is nodes[2] else "gossip"
+            catalog.merge(record, source=node.me, how=how, now=0.0)
     assert machines.table.live == table.live
     assert {name: row.claim for name, row in machines.table.rows.items()} == {
         name: row.claim for name, row in table.rows.items()
