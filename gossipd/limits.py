@@ -108,6 +108,9 @@ SYNC_ITEMS_PER_FRAME_MAX = 4_096
 JOURNAL_PER_SUBJECT_MAX = 32
 """State changes remembered as evidence for each member and each local subject of `why`."""
 
+JOURNAL_INSTANCE_NOTES_MAX = 65_536
+"""State changes of instances remembered in all: 65,536 x 300 B = 20 MB. Those that have not changed for longest go first."""
+
 LABELS_MAX = 64
 """Labels of a node, tags of a service, metadata entries of a service: each."""
 

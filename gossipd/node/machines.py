@@ -217,7 +217,6 @@ class Machines:
             return
         if event.after is None:
             self.prober.member_forgotten(member)
-            self.journal.forget_owner(member)
             self.perform(self.catalog.forget(member, now=now), now=now)
             return
         if event.after in LIVE and event.before not in LIVE:

@@ -1,0 +1,46 @@
+"""Evidence is kept while it is recent, and within bounds."""
+
+from dataclasses import replace
+
+from gossipd.config import LOCAL
+from gossipd.core.events import RecordChanged
+from gossipd.ids import NodeId, Version
+from gossipd.limits import JOURNAL_PER_SUBJECT_MAX
+from gossipd.node.journal import Journal
+from tests.network import Network, a_service
+
+
+def changed(id: str, seq: int = 1) -> RecordChanged:
+    key = f"service/{id}"
+    return RecordChanged(
+        owner=NodeId("n1"), key=key, before=None, after=None, version=Version(1, seq), source=NodeId("n1"), how="gossip"
+    )
+
+
+def test_each_subject_keeps_its_last_changes() -> None:
+    journal = Journal()
+    for seq in range(1, JOURNAL_PER_SUBJECT_MAX + 3):
+        journal.record_changed(changed("web", seq), now=float(seq))
+    assert [note.at for note in journal.about("n1/web")] == [
+        float(3 + number) for number in range(JOURNAL_PER_SUBJECT_MAX)
+    ]
+
+
+def test_instances_that_come_and_go_for_ever_cost_no_more_than_the_limit_and_the_oldest_give_way() -> None:
+    journal = Journal(instance_notes_max=5)
+    for number in range(4):
+        journal.record_changed(changed(f"i{number}"), now=1.0)
+        journal.record_changed(changed("steady"), now=1.0)
+    assert len(journal) == 5
+    assert [len(journal.about(f"n1/{id}")) for id in ("steady", "i3", "i2")] == [4, 1, 0]
+
+
+def test_a_forgotten_member_leaves_no_evidence_about_itself() -> None:
+    net = Network(config=replace(LOCAL, sync=replace(LOCAL.sync, forget_after_s=30.0)))
+    one, other = net.cluster(2)
+    net.do(other, other.register(a_service(), connection=None, now=net.now)[1])
+    net.run(1)
+    net.crash(other)
+    net.run(90.0)
+    assert one._m.journal.about("n1") == []
+    assert [note.what.split()[0] for note in one._m.journal.about("n1/web")] == ["published", "withdrawn"]
