@@ -321,7 +321,8 @@ class Store:
         self._grace.cancel((owner, key))
         self._account(row, record, -1)
         self._unlist(record)
-        return _changed(record, record, None, row.floor, source=source, how=how)
+        left = row.floor.seq >= _AFTER_ALL
+        return _changed(record, record, None, record.version if left else row.floor, source=source, how=how)
 
     def _account(self, row: _Owner, record: Record, sign: int) -> None:
         self._held += sign
