@@ -28,7 +28,10 @@ KNOCKS_WHEN_ALONE = 3
 
 
 class Rejoin:
-    """Decides where to knock. The peer book is the node's: *book* returns names and addresses of peers once met."""
+    """Decides where to knock. The peer book is the node's: *book* returns names and addresses of peers once met.
+
+    *book* is called in a round only, and not for the deadline, which every packet asks for: it may be long.
+    """
 
     def __init__(
         self,
@@ -63,9 +66,7 @@ class Rejoin:
         if self._stopped:
             return math.inf
         alone = self.isolated or not self._table.live
-        if self._table.dead or (alone and (self.seeds or self._book())):
-            return min(self._next_round, self._next_seed)
-        return self._next_seed
+        return min(self._next_round, self._next_seed) if alone or self._table.dead else self._next_seed
 
     def handle_timer(self, *, now: float) -> list[Effect]:
         """Knock, if a round is due."""

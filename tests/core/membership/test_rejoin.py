@@ -140,3 +140,15 @@ def test_the_oldest_unanswered_knock_is_given_up_for_the_newest() -> None:
     oldest_kept = len(sent) - KNOCKS_MAX
     assert rejoin.receive_ack(Ack(sequence=sent[oldest_kept - 1])) == []
     assert rejoin.receive_ack(Ack(sequence=sent[oldest_kept])) == [Reconnect(target=home(BOB))]
+
+
+def test_the_deadline_which_every_packet_asks_for_costs_no_look_into_the_peer_book() -> None:
+    looks = []
+
+    def book() -> list[tuple[NodeId, Address]]:
+        looks.append(1)
+        return [(BOB, home(BOB))] * 10_000
+
+    rejoin = Rejoin(LAN.sync, table=a_table(), rng=Random(1), next_sequence=lambda: 1, book=book, now=0.0)
+    assert [rejoin.next_deadline() for _ in range(3)] == [0.0] * 3
+    assert looks == []
