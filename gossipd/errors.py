@@ -61,6 +61,16 @@ class ReplayedPacket(PeerError):
     reason = "replayed"
 
 
+class OwnStream(ReplayedPacket):
+    """A stream that we opened, under *session*, came out at ourselves: a seed is one of our own addresses."""
+
+    reason = "own_stream"
+
+    def __init__(self, session: bytes) -> None:
+        super().__init__("we opened this stream ourselves")
+        self.session = session
+
+
 class RequestError(GossipdError):
     """A local request cannot be carried out. Nothing has changed; `code` is stable, the message is for people."""
 

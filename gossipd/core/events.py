@@ -76,6 +76,10 @@ class EpochRaised:
     epoch: int
 
 
+TO_OURSELVES = "it is this node itself"
+"""The error of a sync with one of our own addresses: to be told to who asked for it, and to nobody else."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncFinished:
     """A sync with *address* ended; *peer* is its name when it got that far, *error* None when it succeeded."""

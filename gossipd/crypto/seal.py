@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gossipd.crypto.keyring import Keyring
 from gossipd.crypto.packet import COUNTER_MAX, SESSION_BYTES, Header, Keys, open_packet, read_header, seal_packet
-from gossipd.errors import BrokenSeal, ReplayedPacket, UnknownKey
+from gossipd.errors import BrokenSeal, OwnStream, ReplayedPacket, UnknownKey
 from gossipd.limits import (
     DATAGRAM_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
@@ -167,7 +167,7 @@ class SeenStreams:
     """Sessions that opened a stream, the last STREAM_SESSIONS_MAX of them: one for all streams of a daemon."""
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[bytes, None] = OrderedDict()
+        self._sessions: OrderedDict[bytes, bool] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -175,9 +175,13 @@ class SeenStreams:
     def __contains__(self, session: bytes) -> bool:
         return session in self._sessions
 
-    def add(self, session: bytes) -> None:
+    def is_ours(self, session: bytes) -> bool:
+        """Return whether we opened the stream of *session*."""
+        return self._sessions.get(session, False)
+
+    def add(self, session: bytes, *, ours: bool = False) -> None:
         """Remember *session*; the oldest goes when there are too many."""
-        self._sessions[session] = None
+        self._sessions[session] = ours
         if len(self._sessions) > STREAM_SESSIONS_MAX:
             self._sessions.popitem(last=False)
 
@@ -222,10 +226,10 @@ class InitiatorSeal:
         self._keys = Keys(keyring, cluster)
         self._key_id = self._keys.primary_id
         self._opening: _Direction | None = _Direction(session, self._cipher(session, OPEN), 0)
-        self._session = session
+        self.session = session
         self._more: _Direction | None = None
         self._replies: _Direction | None = None
-        seen.add(session)
+        seen.add(session, ours=True)
 
     def seal(self, payload: bytes) -> bytes:
         """Return the next frame with *payload*, at most STREAM_PAYLOAD_BYTES_MAX."""
@@ -243,13 +247,13 @@ class InitiatorSeal:
         header = read_header(frame, self._keys, bytes_max=STREAM_FRAME_BYTES_MAX)
         if self._replies is not None:
             return self._replies.open(self._key_id, header, frame)
-        if header.session == self._session:
+        if header.session == self.session:
             raise ReplayedPacket("our own frame came back")
-        both = self._session + header.session
+        both = self.session + header.session
         replies = _Direction(header.session, self._cipher(both, REPLY), 0)
         payload = replies.open(self._key_id, header, frame)
         self._replies = replies
-        self._more = _Direction(self._session, self._cipher(both, MORE), 1)
+        self._more = _Direction(self.session, self._cipher(both, MORE), 1)
         return payload
 
     def _cipher(self, salt: bytes, purpose: str) -> AESGCM | None:
@@ -266,7 +270,7 @@ class AcceptorSeal:
         assert len(session) == SESSION_BYTES, len(session)
         self._keys = Keys(keyring, cluster)
         self._key_id = b""
-        self._session = session
+        self.session = session
         self._seen = seen
         self._more: _Direction | None = None
         self._replies: _Direction | None = None
@@ -279,20 +283,22 @@ class AcceptorSeal:
     def open_untrusted(self, frame: bytes) -> bytes:
         """Return the payload of the initiator's next frame. After an error the stream is to be closed.
 
-        Raises: OversizedPacket, UnknownVersion, MalformedPacket, UnknownKey, ReplayedPacket, BrokenSeal.
+        Raises: OversizedPacket, UnknownVersion, MalformedPacket, UnknownKey, ReplayedPacket, OwnStream, BrokenSeal.
         """
         header = read_header(frame, self._keys, bytes_max=STREAM_FRAME_BYTES_MAX)
         if self._more is not None:
             return self._more.open(self._key_id, header, frame)
-        if header.session in self._seen or header.session == self._session:
+        if self._seen.is_ours(header.session):
+            raise OwnStream(header.session)
+        if header.session in self._seen or header.session == self.session:
             raise ReplayedPacket("this stream was opened before")
         opening = _Direction(header.session, self._cipher(header.key_id, header.session, OPEN), 0)
         payload = opening.open(header.key_id, header, frame)
         self._seen.add(header.session)
         self._key_id = header.key_id
-        both = header.session + self._session
+        both = header.session + self.session
         self._more = _Direction(header.session, self._cipher(header.key_id, both, MORE), 1)
-        self._replies = _Direction(self._session, self._cipher(header.key_id, both, REPLY), 0)
+        self._replies = _Direction(self.session, self._cipher(header.key_id, both, REPLY), 0)
         return payload
 
     def _cipher(self, key_id: bytes, salt: bytes, purpose: str) -> AESGCM | None:

@@ -162,7 +162,9 @@ class Node:
     def accept_stream(self, source: Address, *, now: float) -> tuple[int | None, list[Action]]:
         """Return the number of a stream that a peer opened; None when it is to be closed at once."""
         self._begin(now=now)
-        return self._m.streams.accept(source, now=now), self._take()
+        stream, actions = self._m.streams.accept(source, now=now)
+        self._m.perform_actions(actions, now=now)
+        return stream, self._take()
 
     def stream_opened(self, stream: int, *, now: float) -> list[Action]:
         """The stream that OpenStream asked for is connected."""

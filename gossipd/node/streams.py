@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gossipd.core.deadlines import Deadlines
-from gossipd.core.events import SyncFinished
+from gossipd.core.events import TO_OURSELVES, SyncFinished
 from gossipd.core.sync.session import SyncStep
-from gossipd.errors import MalformedPacket, OversizedPacket, PeerError
+from gossipd.errors import MalformedPacket, OversizedPacket, OwnStream, PeerError
 from gossipd.ids import Address, NodeId
 from gossipd.limits import STREAM_BYTES_MAX, STREAM_FRAME_BYTES_MAX, STREAMS_INBOUND_MAX, STREAMS_OUTBOUND_MAX
 from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendStream
@@ -26,6 +26,8 @@ Item = Claim | Record
 
 class Seal(Protocol):
     """One end of a stream's sealing (`crypto.seal`)."""
+
+    session: bytes
 
     def seal(self, payload: bytes) -> bytes: ...
     def open_untrusted(self, data: bytes) -> bytes: ...
@@ -53,6 +55,9 @@ class Stream:
     reader: FrameReader
     ping: Ping | None = None
     peer: NodeId | None = None
+    """Who is at the other end; None until it has said something authentic."""
+    to_ourselves: bool = False
+    """Whether its opening frame came in at ourselves. Anybody who saw the frame can do that, so it ends nothing by itself."""
     answered: bool = False
     lonely: bool = False
     """Whether we knew nobody when it began: what it teaches us is no news to anybody."""
@@ -114,15 +119,21 @@ class Streams:
         self._counters.streams_opened += 1
         return stream.id, [OpenStream(stream=stream.id, target=address, timeout_s=timeout_s)]
 
-    def accept(self, source: Address, *, now: float) -> int | None:
-        """Return the number of a stream that *source* opened; None when too many are open already, which is counted."""
-        if sum(not stream.by_us for stream in self._open.values()) >= STREAMS_INBOUND_MAX:
+    def accept(self, source: Address, *, now: float) -> tuple[int | None, list[Action]]:
+        """Return the number of a stream that *source* opened. If too many are open, which is counted, the oldest of those
+        that have said nothing authentic makes room, or strangers could hold all; None when there is none."""
+        actions: list[Action] = []
+        inbound = [stream for stream in self._open.values() if not stream.by_us]
+        if len(inbound) >= STREAMS_INBOUND_MAX:
             self._counters.drop("streams_inbound")
-            return None
+            silent = next((stream for stream in inbound if stream.peer is None), None)
+            if silent is None:
+                return None, []
+            actions = [CloseStream(stream=silent.id), *self._end(silent, error="made room for another")]
         self._counters.streams_accepted += 1
-        return self._add(
-            source, by_us=False, seal=self._acceptor(), machine=None, now=now, timeout_s=self._timeout_s
-        ).id
+        seal = self._acceptor()
+        stream = self._add(source, by_us=False, seal=seal, machine=None, now=now, timeout_s=self._timeout_s)
+        return stream.id, actions
 
     def opened(self, id: int) -> list[Action]:
         """It is connected: begin."""
@@ -151,12 +162,17 @@ class Streams:
                 actions += self._message(stream, stream.seal.open_untrusted(part), merge=merge)
                 if id not in self._open:
                     return actions, stream if stream.answered else None
+                if stream.ping is None:  # only a whole authentic frame is progress
+                    self._deadlines.set(id, now + self._timeout_s)
+        except OwnStream as error:
+            self._counters.drop(error.reason)
+            for other in self._open.values():
+                other.to_ourselves = other.to_ourselves or (other.by_us and other.seal.session == error.session)
+            return [CloseStream(stream=id), *self._end(stream, error=None)], None
         except PeerError as error:
             self._counters.drop(error.reason)
             actions += [CloseStream(stream=id), *self._end(stream, error=f"{error.reason}: {error}")]
             return actions, None
-        if stream.ping is None:
-            self._deadlines.set(id, now + self._timeout_s)
         return actions, None
 
     def closed(self, id: int, *, error: str | None) -> list[Action]:
@@ -166,6 +182,8 @@ class Streams:
             return []
         if error is None and stream.machine is not None and stream.machine.may_end:
             return self._end(stream, error=None)
+        if stream.to_ourselves and stream.peer is None:
+            return self._end(stream, error=TO_OURSELVES)
         if stream.by_us or stream.machine is not None:
             error = error or "closed by the peer before the end: is the key the same on both sides?"
         return self._end(stream, error=error)
@@ -197,8 +215,8 @@ class Streams:
         elif stream.peer != sender:
             raise MalformedPacket(f"sender={sender!r}, expected {stream.peer!r} as before")
         if stream.ping is not None:
-            if not isinstance(message, Ack) or message.sequence != stream.ping.sequence:
-                raise MalformedPacket(f"{type(message).__name__} to a ping, expected its Ack")
+            if message != Ack(sequence=stream.ping.sequence) or sender != stream.ping.target:
+                raise MalformedPacket(f"{type(message).__name__} by {sender} to a ping, expected the Ack of its target")
             stream.answered = True
             return [CloseStream(stream=stream.id), *self._end(stream, error=None)]
         if stream.machine is None:
@@ -232,7 +250,8 @@ class Streams:
         """Forget *stream*; return the event that says how its sync ended, if it was one."""
         del self._open[stream.id]
         self._deadlines.cancel(stream.id)
-        self._counters.streams_failed += error is not None
+        failed = error is not None and error != TO_OURSELVES
+        self._counters.streams_failed += failed
         if stream.machine is None and not (stream.by_us and stream.ping is None):
             return []
         event = SyncFinished(
@@ -247,5 +266,5 @@ class Streams:
             error=error,
         )
         self._counters.syncs_completed += error is None
-        self._counters.syncs_failed += error is not None
+        self._counters.syncs_failed += failed
         return [Publish(event=event)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from gossipd.core.events import (
+    TO_OURSELVES,
     DatagramsBlocked,
     EpochRaised,
     Event,
@@ -67,7 +68,7 @@ class EventLog:
     def _is_new_failure(self, event: SyncFinished) -> bool:
         """Return whether *event* is an error other than the last one with that address."""
         before = self._failures.pop(event.address, None)
-        if event.error is None:
+        if event.error is None or event.error == TO_OURSELVES:
             return False
         if len(self._failures) >= FAILURES_MAX:
             self._failures.clear()

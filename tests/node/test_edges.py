@@ -4,23 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from gossipd.core.events import NameConflict, Overslept, SyncFinished
+from gossipd.config import LAN
+from gossipd.core.events import TO_OURSELVES, DatagramsBlocked, NameConflict, Overslept, SyncFinished
 from gossipd.core.membership.table import TWIN_NOTICE_S
-from gossipd.crypto.seal import InitiatorSeal, SeenStreams
+from gossipd.crypto.keyring import Keyring
+from gossipd.crypto.seal import AcceptorSeal, InitiatorSeal, SeenStreams
 from gossipd.errors import RequestError
 from gossipd.ids import Address, NodeId
 from gossipd.limits import STREAM_FRAME_BYTES_MAX, STREAMS_INBOUND_MAX, STREAMS_OUTBOUND_MAX
 from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendStream
 from gossipd.node.node import Node
-from gossipd.wire.codec import encode_message, join_envelope
+from gossipd.wire.codec import decode_stream_untrusted, encode_message, join_envelope
 from gossipd.wire.frames import FrameReader, frame
-from gossipd.wire.messages import Ack, Ping, StreamMessage
+from gossipd.wire.messages import Ack, Ping, StreamMessage, SyncOpen
 from tests.network import KEY, Network, a_service, address_of, members
 
 ELSEWHERE = Address("127.0.0.1", 40_000)
 
 
-def framed(seal: InitiatorSeal, message: StreamMessage, sender: str = "n9") -> bytes:
+def framed(seal: InitiatorSeal | AcceptorSeal, message: StreamMessage, sender: str = "n9") -> bytes:
     return frame(seal.seal(join_envelope(NodeId(sender), [encode_message(message)])))
 
 
@@ -103,10 +105,93 @@ def test_a_silent_stream_is_closed_at_its_timeout() -> None:
 def test_one_inbound_stream_too_many_is_refused_and_counted() -> None:
     net = Network()
     node = net.add(0)
-    for _ in range(STREAMS_INBOUND_MAX):
-        accepted(node, net)
+    for number in range(STREAMS_INBOUND_MAX):
+        seal = InitiatorSeal(KEY, "gossipd", number.to_bytes(12), SeenStreams())
+        node.receive_stream(accepted(node, net), framed(seal, SyncOpen(buckets=b"differs!")), now=net.now)
     assert node.accept_stream(ELSEWHERE, now=net.now) == (None, [])
     assert node.view.statistics(now=net.now).dropped == {"streams_inbound": 1}
+
+
+def test_streams_that_say_nothing_authentic_keep_nobody_out() -> None:
+    net = Network()
+    node = net.add(0)
+    streams = [accepted(node, net) for _ in range(STREAMS_INBOUND_MAX)]
+    node.receive_stream(streams[0], framed(a_seal(), SyncOpen(buckets=b"differs!")), now=net.now)
+    stream, actions = node.accept_stream(ELSEWHERE, now=net.now)
+    assert stream is not None
+    assert actions == [CloseStream(stream=streams[1])]
+
+
+def test_bytes_without_end_of_a_frame_are_no_progress() -> None:
+    net = Network()
+    node = net.add(0)
+    stream = accepted(node, net)
+    ends_at = net.now + LAN.sync.timeout_s
+    for byte in (0, 0, 255, 255, 1):
+        net.run(LAN.sync.timeout_s / 6)
+        node.receive_stream(stream, bytes([byte]), now=net.now)
+    net.run_until(lambda: CloseStream(stream=stream) in [action for *_, action in net.history], within_s=5)
+    assert net.now == ends_at
+
+
+@pytest.mark.parametrize(("sender", "answered"), [("n1", True), ("n2", False)])
+def test_a_stream_ping_is_answered_by_its_target_and_nobody_else(sender: str, answered: bool) -> None:
+    net = Network()
+    node, _ = net.cluster(2)
+    net.run(1)
+    net.crash(net.nodes[address_of(1)])
+    began = len(net.history)
+
+    def opened() -> list[OpenStream]:
+        return [action for *_, action in net.history[began:] if isinstance(action, OpenStream)]
+
+    net.run_until(lambda: bool(opened()), within_s=5)
+    stream = opened()[0].stream
+    seal = AcceptorSeal(KEY, "gossipd", b"abcdefghijkl", SeenStreams())
+    [opening] = FrameReader(STREAM_FRAME_BYTES_MAX).feed(sent(node.stream_opened(stream, now=net.now)))
+    _, ping = decode_stream_untrusted(seal.open_untrusted(opening))
+    assert isinstance(ping, Ping)
+    node.receive_stream(stream, framed(seal, Ack(sequence=ping.sequence), sender), now=net.now)
+    net.run(1)
+    assert bool(net.heard(DatagramsBlocked)) == answered
+
+
+@pytest.mark.parametrize("keyring", [KEY, None])
+def test_a_seed_that_is_one_of_our_own_addresses_ends_quietly_and_is_no_answer(keyring: Keyring | None) -> None:
+    net = Network(keyring=keyring)
+    node = net.add(0)
+    heard_at = node._m.isolation.heard_at
+    here, _ = node.sync_with(ELSEWHERE, now=0.002)
+    there, _ = node.accept_stream(ELSEWHERE, now=0.002)
+    assert there is not None
+    opening = sent(node.stream_opened(here, now=0.002))
+    assert node.receive_stream(there, opening, now=0.002) == [CloseStream(stream=there)]
+    [finished] = node.stream_closed(here, now=0.002)
+    assert isinstance(finished, Publish)
+    assert finished.event == SyncFinished(
+        stream=here,
+        address=ELSEWHERE,
+        peer=None,
+        opened_by_us=True,
+        bytes_sent=len(opening),
+        error=TO_OURSELVES,
+    )
+    statistics = node.view.statistics(now=0.002)
+    assert (statistics.streams_failed, statistics.syncs_failed, statistics.dropped) == (0, 0, {"own_stream": 1})
+    assert node._m.isolation.heard_at == heard_at
+
+
+def test_an_opening_frame_that_somebody_plays_back_to_us_does_not_end_its_stream() -> None:
+    net = Network()
+    one, other = net.cluster(2)
+    stream, actions = one.sync_with(address_of(1), now=net.now)
+    actions = one.stream_opened(stream, now=net.now)
+    one.receive_stream(accepted(one, net), sent(actions), now=net.now)
+    answer = other.receive_stream(accepted(other, net), sent(actions), now=net.now)
+    [*_, finished] = one.receive_stream(stream, sent(answer), now=net.now)
+    assert isinstance(finished, Publish)
+    assert isinstance(finished.event, SyncFinished)
+    assert finished.event.error is None
 
 
 def test_one_outbound_sync_too_many_is_refused_with_a_reason() -> None:

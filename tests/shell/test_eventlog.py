@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gossipd.core.events import (
+    TO_OURSELVES,
     DatagramsBlocked,
     EpochRaised,
     Event,
@@ -98,3 +99,11 @@ def test_the_catalog_is_logged_for_debugging_only(readable: ReadableLog) -> None
     readable.log.set_level("info")
     EventLog(readable.log).hear([RECORD, JOINED])
     assert ["member joined" in line for line in readable.lines()] == [True]
+
+
+@pytest.mark.parametrize(("error", "lines"), [(TO_OURSELVES, 0), ("closed by the peer", 1)])
+def test_a_sync_with_ourselves_is_no_warning(error: str, lines: int, readable: ReadableLog) -> None:
+    readable.log.set_level("warning")
+    failed = SyncFinished(stream=1, address=HOME, peer=None, opened_by_us=True, error=error)
+    EventLog(readable.log).hear([failed, failed])
+    assert len(readable.lines()) == lines
