@@ -58,7 +58,11 @@ class Inbound:
     def receive(
         self, envelope: Envelope, source: Address, *, perform: Callable[[list[Effect]], None], now: float
     ) -> None:
-        """Route the messages of *envelope* in order; *perform* carries out what each asks before the next is looked at."""
+        """Route the messages of *envelope* in order; *perform* carries out what each asks before the next is looked at.
+
+        Gossip rides on the answer to the first ping alone: many in one datagram shall not draw our news out for one member.
+        """
+        pings = 0
         sender = envelope.sender
         row = self._table.row(sender)
         if row is not None and row.live and row.claim.address == source:
@@ -67,12 +71,13 @@ class Inbound:
             if sender == self._table.me and not isinstance(message, Twin):
                 self._counters.drop("own_name")
                 continue
-            perform(self._route(message, sender, source, now=now))
+            pings += isinstance(message, Ping | PingRequest)
+            perform(self._route(message, sender, source, gossip=pings < 2, now=now))
 
-    def _route(self, message: Message, sender: NodeId, source: Address, *, now: float) -> list[Effect]:
+    def _route(self, message: Message, sender: NodeId, source: Address, *, gossip: bool, now: float) -> list[Effect]:
         match message:
             case Ping():
-                return self._ping(message, sender, source, now=now)
+                return self._ping(message, sender, source, gossip=gossip, now=now)
             case Ack():
                 return self._ack(message, sender, now=now)
             case Nack():
@@ -80,7 +85,7 @@ class Inbound:
                 self._isolation.heard(live=len(self._table.live), now=now)
                 return []
             case PingRequest():
-                return self._ping_request(message, sender, source, now=now)
+                return self._ping_request(message, sender, source, gossip=gossip, now=now)
             case Claim():
                 return self._table.merge(message, source=sender, how="gossip", now=now)
             case Record():
@@ -92,7 +97,7 @@ class Inbound:
                     return []
                 return self._table.twin_seen(source, message.incarnation, now=now)
 
-    def _ping(self, ping: Ping, sender: NodeId, source: Address, *, now: float) -> list[Effect]:
+    def _ping(self, ping: Ping, sender: NodeId, source: Address, *, gossip: bool, now: float) -> list[Effect]:
         if ping.target != self._table.me:  # rule 33: let a former name of this process die
             self._counters.drop("misaddressed")
             return []
@@ -101,7 +106,8 @@ class Inbound:
             self._buddy and row is not None and (row.claim.status is not Status.ALIVE or row.claim.address != source)
         )
         first = self._table.claim_to_send(sender, now=now) if doubtful else None
-        return [Send(target=source, message=Ack(sequence=ping.sequence), member=sender, first=first)]
+        ack = Ack(sequence=ping.sequence)
+        return [Send(target=source, message=ack, member=sender if gossip else None, first=first)]
 
     def _ack(self, ack: Ack, sender: NodeId, *, now: float) -> list[Effect]:
         if self._prober.receive_ack(ack, source=sender, now=now):
@@ -109,13 +115,15 @@ class Inbound:
             return []
         return self._relays.receive_ack(ack, source=sender) or self._rejoin.receive_ack(ack)
 
-    def _ping_request(self, request: PingRequest, sender: NodeId, source: Address, *, now: float) -> list[Effect]:
+    def _ping_request(
+        self, request: PingRequest, sender: NodeId, source: Address, *, gossip: bool, now: float
+    ) -> list[Effect]:
         asker = self._table.row(sender)
         if asker is None or not asker.live:
             self._counters.drop("stranger")
             return []
         if request.target == self._table.me:
-            return [Send(target=source, message=Ack(sequence=request.sequence), member=sender)]
+            return [Send(target=source, message=Ack(sequence=request.sequence), member=sender if gossip else None)]
         return self._relays.receive_request(
             request,
             asker=sender,

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from gossipd.errors import StorageError
 from gossipd.ids import NodeId
+from gossipd.limits import INTEGER_MAX
 from gossipd.node.peers import PeerEntry
 from gossipd.records import Service
 from gossipd.shell import stored
@@ -95,6 +96,7 @@ class DataDirectory:
         """
         before = self.load_identity()
         epoch = max(1, now_ms) if before is None else max(before.epoch + 1, now_ms)
+        epoch = min(epoch, INTEGER_MAX)  # whoever forged one so late had the key; none beyond it can be written or read
         if before is not None and before.name != name:
             self._log.info("this data directory was another node's", former=before.name, name=name)
         try:

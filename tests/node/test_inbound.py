@@ -70,6 +70,15 @@ def test_three_pings_in_one_datagram_are_answered_by_three_acks() -> None:
     assert answers == [(home(BOB), (Ack(sequence=number),)) for number in (7, 8, 9)]
 
 
+def test_many_pings_in_one_datagram_draw_news_out_once() -> None:
+    peer = Peer()
+    node = a_node(peer, BOB)
+    peer.say(node, a_claim(CAT))
+    asks: list[Ping | PingRequest] = [Ping(sequence=7, target=ME), PingRequest(sequence=8, target=ME, window_ms=500)]
+    answers = peer.say(node, *asks, *asks)
+    assert [len(messages) for _, messages in answers] == [2, 1, 1, 1]
+
+
 def test_an_ack_to_a_member_carries_news_and_one_to_a_stranger_or_from_elsewhere_none() -> None:
     """Scenario 43."""
     peer = Peer()

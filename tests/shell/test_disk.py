@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gossipd.errors import StorageError
 from gossipd.ids import Address, NodeId
+from gossipd.limits import INTEGER_MAX
 from gossipd.node.peers import PeerEntry
 from gossipd.records import Service
 from gossipd.shell import stored
@@ -73,6 +74,11 @@ def test_an_epoch_grows_with_the_clock_and_without_it(directory: DataDirectory) 
     assert directory.claim_epoch(ANN, now_ms=5) == NOW_MS + 2
     assert directory.claim_epoch(ANN, now_ms=NOW_MS + 100) == NOW_MS + 100
     assert directory.load_identity() == stored.Identity(name=ANN, epoch=NOW_MS + 100)
+
+
+def test_the_last_epoch_of_all_is_taken_again(directory: DataDirectory) -> None:
+    directory.save_identity(stored.Identity(name=ANN, epoch=INTEGER_MAX))
+    assert directory.claim_epoch(ANN, now_ms=NOW_MS) == INTEGER_MAX
 
 
 def test_a_renamed_node_keeps_its_epochs_and_says_so(directory: DataDirectory, readable: ReadableLog) -> None:

@@ -93,6 +93,9 @@ class Prober:
 
     def member_forgotten(self, member: NodeId) -> None:
         self.round_trips.pop(member, None)
+        self._waiting.discard(member)
+        if len(self._round) > 2 * len(self._waiting) + 64:  # while nobody lives, no turn comes: drop the forgotten
+            self._round = list(dict.fromkeys(name for name in self._round if name in self._waiting))
 
     def next_deadline(self) -> float:
         """Return when the next probe, or the next step of the one under way, is due."""
@@ -190,9 +193,10 @@ class Prober:
         for _ in range(2):
             while self._round:
                 name = self._round.pop()
+                waited = name in self._waiting
                 self._waiting.discard(name)
                 row = self._table.row(name)
-                if row is not None and row.live:
+                if waited and row is not None and row.live:
                     return name
             self._round = list(self._table.live)
             self._rng.shuffle(self._round)

@@ -199,6 +199,14 @@ def test_a_newcomer_is_probed_within_the_round_that_it_came_in() -> None:
     assert places == {0, 1, 2}
 
 
+def test_names_that_come_and_are_forgotten_before_their_turn_leave_nothing_in_the_round() -> None:
+    prober = a_prober()
+    for number in range(1_000):
+        prober.member_added(NodeId(f"n{number}"), now=0.0)
+        prober.member_forgotten(NodeId(f"n{number}"))
+    assert len(prober._round) <= 65
+
+
 def test_a_member_that_comes_and_goes_is_still_probed_once_a_round() -> None:
     prober = a_prober(*CREW)
     for _ in range(1_000):
