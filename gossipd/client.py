@@ -7,6 +7,7 @@ Speaks lines of JSON (docs/reference/local-api.md). Meant for commands, tests an
 import json
 import os
 import socket
+import stat
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,28 +22,70 @@ SYSTEM_SOCKET = "/run/gossipd/gossipd.sock"
 READ_BYTES = 64 * 1024
 
 
-def default_socket_path(environ: Mapping[str, str], *, uid: int | None = None) -> str:
-    """Return where the daemon listens and clients look: GOSSIPD_SOCKET, else `gossipd.sock` in XDG_RUNTIME_DIR unless
-    root, else SYSTEM_SOCKET. *uid* None: of this process. An empty variable counts as absent."""
+def user_directory(uid: int) -> str:
+    """Return the directory that holds the socket of *uid*'s own daemon where the system gives users none."""
+    return f"/tmp/gossipd-{uid}"
+
+
+def socket_places(environ: Mapping[str, str], *, uid: int | None = None) -> tuple[str, ...]:
+    """Return where a daemon of *uid* (None: of this process) listens, followed by where else its clients look.
+
+    GOSSIPD_SOCKET alone, if it is set. Else the user's own: for root, and for whom /run/gossipd belongs to, SYSTEM_SOCKET;
+    else `gossipd.sock` in XDG_RUNTIME_DIR, if that is a directory of this user; else in `user_directory`. Then
+    SYSTEM_SOCKET: who runs no daemon means the host's.
+    """
     chosen = environ.get("GOSSIPD_SOCKET")
     if chosen:
-        return chosen
-    own = environ.get("XDG_RUNTIME_DIR")
-    if own and (os.geteuid() if uid is None else uid) != 0:
-        return os.path.join(own, "gossipd.sock")
-    return SYSTEM_SOCKET
+        return (chosen,)
+    uid = os.geteuid() if uid is None else uid
+    if uid == 0:
+        return (SYSTEM_SOCKET,)
+    name = os.path.basename(SYSTEM_SOCKET)
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime) and _owner(runtime) == uid:
+        return (os.path.join(runtime, name), SYSTEM_SOCKET)
+    if _owner(os.path.dirname(SYSTEM_SOCKET)) == uid:
+        return (SYSTEM_SOCKET,)
+    return (os.path.join(user_directory(uid), name), SYSTEM_SOCKET)
+
+
+def distrusted(path: str, *, uid: int | None = None) -> str | None:
+    """Return why nobody of *uid* should use the socket at *path*, or None: in /tmp others may have been there first."""
+    uid = os.geteuid() if uid is None else uid
+    directory = os.path.dirname(path)
+    if directory != user_directory(uid):
+        return None
+    try:
+        found = os.lstat(directory)
+    except OSError:
+        return None
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o077:
+        return None
+    return f"{directory} is not trusted, expected a directory of user {uid} with mode 0700: remove it, or choose another socket"
+
+
+def _owner(directory: str) -> int | None:
+    """Return whom *directory* belongs to; None if it is none."""
+    try:
+        found = os.stat(directory)
+    except (OSError, ValueError):
+        return None
+    return found.st_uid if stat.S_ISDIR(found.st_mode) else None
 
 
 class Client:
     """A connection to the daemon at *path*, opened at its first use; *timeout_s* bounds each wait for an answer.
+
+    *path* None: at the first of `socket_places` where one answers; `path` is then that one.
 
     What was registered through it without `kept` goes when it closes. Every failure is a RequestError whose code is the
     daemon's or one of: no_daemon, no_permission, timeout, disconnected, bad_answer. After those the client cannot be
     used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 10.0) -> None:
-        self.path = os.fspath(path)
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout_s: float = 10.0) -> None:
+        self._places = socket_places(os.environ) if path is None else (os.fspath(path),)
+        self.path = self._places[0]
         self._timeout_s = timeout_s
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
@@ -163,21 +206,36 @@ class Client:
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._socket.settimeout(self._timeout_s)
-            try:
-                self._socket.connect(self.path)
-            except (FileNotFoundError, ConnectionRefusedError):
-                raise self._fail("no_daemon", f"no gossipd answers at {self.path}: is it running?") from None
-            except PermissionError:
-                message = f"no permission to open {self.path}: does this user belong to the group of the socket?"
-                raise self._fail("no_permission", message) from None
-            except OSError as error:
-                message = f"no gossipd answers at {self.path}: {error.strerror or error}"
-                raise self._fail("no_daemon", message) from None
-        elif self._socket.fileno() < 0:
+            for place in self._places:
+                self.path = place
+                self._socket = self._connect()
+                if self._socket is not None:
+                    return self._socket
+            raise RequestError("no_daemon", f"no gossipd answers at {' or '.join(self._places)}: is it running?")
+        if self._socket.fileno() < 0:
             raise RequestError("disconnected", f"the connection to {self.path} is closed")
         return self._socket
+
+    def _connect(self) -> socket.socket | None:
+        """Return a connection to `path`, None if nobody listens there. Raises: RequestError."""
+        why = distrusted(self.path)
+        if why is not None:
+            raise RequestError("no_daemon", why)
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        opened.settimeout(self._timeout_s)
+        try:
+            opened.connect(self.path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            opened.close()
+            return None
+        except PermissionError:
+            opened.close()
+            message = f"no permission to open {self.path}: does this user belong to the group of the socket?"
+            raise RequestError("no_permission", message) from None
+        except OSError as error:
+            opened.close()
+            raise RequestError("no_daemon", f"no gossipd answers at {self.path}: {error.strerror or error}") from None
+        return opened
 
     def _fail(self, code: str, message: str) -> RequestError:
         self.close()

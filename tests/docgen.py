@@ -83,8 +83,8 @@ CLI_HEAD = """\
 <!-- Written by `python -m tests.docgen --write` from the commands' own --help. Do not edit. -->
 
 One executable, `gossipd`. All commands but `run`, `demo`, `keygen`, `config` and `completion` ask the daemon of this host over its
-Unix socket: `--socket PATH`, else `GOSSIPD_SOCKET`, else `$XDG_RUNTIME_DIR/gossipd.sock` unless root, else
-`/run/gossipd/gossipd.sock`.
+Unix socket: `--socket PATH`, else `GOSSIPD_SOCKET`, else where a daemon of this user would listen by default ([socket](config.md)),
+else, if none answers there, the host's at `/run/gossipd/gossipd.sock`.
 
 ## Exit codes
 

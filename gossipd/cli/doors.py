@@ -48,19 +48,12 @@ def reading(command: F) -> F:
     return with_socket(as_json(command))
 
 
-def socket_path(socket: str | None) -> str:
-    """Return where the daemon is asked: *socket*, or the usual place."""
-    from gossipd.client import default_socket_path
-
-    return socket or str(default_socket_path(os.environ))
-
-
 @contextmanager
 def connected(socket: str | None, *, timeout_s: float = TIMEOUT_S) -> "Iterator[Client]":
     """Yield a client of the daemon. Raises: RequestError, of a code in NO_DAEMON_CODES if none answers."""
     from gossipd.client import Client
 
-    with Client(socket_path(socket), timeout_s=timeout_s) as client:
+    with Client(socket or None, timeout_s=timeout_s) as client:
         yield client
 
 

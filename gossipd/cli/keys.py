@@ -191,7 +191,7 @@ TOP = (
         key="socket",
         read=_socket,
         expected=f"a path of at most {SOCKET_PATH_BYTES_MAX} bytes",
-        default="$XDG_RUNTIME_DIR/gossipd.sock unless root, else /run/gossipd/gossipd.sock",
+        default="/run/gossipd/gossipd.sock for root; else $XDG_RUNTIME_DIR/gossipd.sock, else gossipd.sock in /tmp/gossipd-UID",
         help="Unix socket of the local API.",
         metavar="PATH",
     ),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gossipd.cli import exits, keys
-from gossipd.errors import ConfigError
+from gossipd.errors import ConfigError, StorageError
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -64,12 +65,26 @@ def run(file: str | None, **flags: Any) -> None:
     settings = load(sources)
     for warning in settings.warnings:
         exits.warn(warning)
+    _make_user_directory(str(settings.config.socket))
 
     import trio
 
     from gossipd.daemon import run_daemon
 
     trio.run(lambda: run_daemon(settings.config, reload=lambda: load(sources).config))
+
+
+def _make_user_directory(socket: str) -> None:
+    """Make the directory of *socket* if it is the user's own in /tmp. Raises: StorageError if it is somebody else's."""
+    from gossipd.client import distrusted, user_directory
+
+    directory = os.path.dirname(socket)
+    if directory == user_directory(os.geteuid()):
+        with suppress(FileExistsError):
+            os.mkdir(directory, mode=0o700)
+        why = distrusted(socket)
+        if why is not None:
+            raise StorageError(why)
 
 
 @click.command(short_help="Watch a small cluster at work on this machine.")

@@ -17,7 +17,7 @@ from typing import Any
 
 from gossipd import limits
 from gossipd.cli.keys import LABELS, SECTIONS, SETTINGS, Setting
-from gossipd.client import default_socket_path
+from gossipd.client import socket_places
 from gossipd.config import PRESETS, ProtocolConfig
 from gossipd.crypto.keyring import Keyring
 from gossipd.daemon_config import PORT, DaemonConfig
@@ -263,7 +263,7 @@ class _Reader:
             "bind": (Address("0.0.0.0" if reachable else "127.0.0.1", PORT),),
             "advertise": None,
             "join": (),
-            "socket": Path(default_socket_path(environ)),
+            "socket": Path(socket_places(environ)[0]),
             "socket_mode": 0o660,
             "data_dir": default_data_dir(environ, uid=os.geteuid()),
             "profile": "lan",

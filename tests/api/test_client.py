@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from gossipd import client as client_module
 from gossipd.api.server import ApiServer
-from gossipd.client import SYSTEM_SOCKET, Client, default_socket_path
+from gossipd.client import SYSTEM_SOCKET, Client, distrusted, socket_places
 from gossipd.errors import RequestError
 from tests.fakes_api import FakeCommands, FakeView, an_instance
 
@@ -170,18 +171,68 @@ def test_a_closed_client_says_so(tmp_path: Path) -> None:
             client.call("info")
 
 
-@pytest.mark.parametrize(
-    ("environ", "uid", "path"),
-    [
-        ({"GOSSIPD_SOCKET": "/x", "XDG_RUNTIME_DIR": "/run/user/5"}, 5, "/x"),
-        ({"XDG_RUNTIME_DIR": "/run/user/5"}, 5, "/run/user/5/gossipd.sock"),
-        ({"XDG_RUNTIME_DIR": "/run/user/0"}, 0, SYSTEM_SOCKET),
-        ({"GOSSIPD_SOCKET": "", "XDG_RUNTIME_DIR": ""}, 5, SYSTEM_SOCKET),
-        ({}, 0, "/run/gossipd/gossipd.sock"),
-    ],
-)
-def test_the_socket_is_looked_for_by_one_rule(environ: dict[str, str], uid: int, path: str) -> None:
-    assert default_socket_path(environ, uid=uid) == path
+def test_a_chosen_socket_is_the_only_place() -> None:
+    assert socket_places({"GOSSIPD_SOCKET": "/x", "XDG_RUNTIME_DIR": "/"}, uid=5) == ("/x",)
+
+
+def test_root_uses_the_daemon_of_the_host(tmp_path: Path) -> None:
+    environ = {"GOSSIPD_SOCKET": "", "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert socket_places(environ, uid=0) == socket_places({}, uid=0) == (SYSTEM_SOCKET,)
+
+
+def test_a_user_has_a_socket_of_their_own_and_then_the_one_of_the_host(tmp_path: Path) -> None:
+    me = tmp_path.stat().st_uid or 4_242
+    own = (f"/tmp/gossipd-{me}/gossipd.sock", SYSTEM_SOCKET)
+    for unusable in ("", "relative", str(tmp_path / "none"), "/etc/passwd", "/\0"):
+        assert socket_places({"XDG_RUNTIME_DIR": unusable}, uid=me) == own
+    strangers = tmp_path.stat().st_uid + 1
+    assert socket_places({"XDG_RUNTIME_DIR": str(tmp_path)}, uid=strangers)[0] != str(tmp_path / "gossipd.sock")
+
+
+def test_the_runtime_directory_comes_first_if_it_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_owner", {str(tmp_path): 5}.get)
+    assert socket_places({"XDG_RUNTIME_DIR": str(tmp_path)}, uid=5) == (str(tmp_path / "gossipd.sock"), SYSTEM_SOCKET)
+
+
+def test_the_account_that_the_directory_of_the_host_belongs_to_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_owner", {"/run/gossipd": 5}.get)
+    assert socket_places({}, uid=5) == (SYSTEM_SOCKET,)
+    assert socket_places({}, uid=6) == ("/tmp/gossipd-6/gossipd.sock", SYSTEM_SOCKET)
+
+
+def test_a_directory_in_tmp_is_trusted_only_if_it_is_the_users_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "user_directory", lambda _uid: str(tmp_path / "own"))
+    me, path = os.geteuid(), str(tmp_path / "own" / "gossipd.sock")
+    assert distrusted("/anywhere/else", uid=me) is None
+    assert distrusted(path, uid=me) is None  # there is none yet
+    (tmp_path / "own").mkdir(mode=0o700)
+    assert distrusted(path, uid=me) is None
+    assert "expected a directory of user" in (distrusted(path, uid=me + 1) or "")
+    (tmp_path / "own").chmod(0o710)
+    assert "mode 0700" in (distrusted(path, uid=me) or "")
+    with pytest.raises(RequestError, match="is not trusted") as caught:
+        Client(path).call("info")
+    assert caught.value.code == "no_daemon"
+    (tmp_path / "own").rmdir()
+    (tmp_path / "own").symlink_to(tmp_path)
+    assert distrusted(path, uid=me) is not None
+
+
+def test_a_client_without_a_path_takes_the_first_place_where_somebody_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = (str(tmp_path / "none"), str(tmp_path / "stale"), str(tmp_path / "s"))
+    monkeypatch.setattr(client_module, "socket_places", lambda _environ: places)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(places[1])
+    with a_daemon(tmp_path / "s"), Client() as client:
+        client.call("info")
+        assert client.path == places[2]
+    with pytest.raises(RequestError, match=f"no gossipd answers at {' or '.join(places)}: is it running") as caught:
+        Client().call("info")
+    assert caught.value.code == "no_daemon"
 
 
 def test_the_client_imports_neither_trio_nor_cryptography_nor_the_daemon() -> None:
