@@ -3,14 +3,22 @@
 Source: `papers.md` section 2. What cannot be switched is listed in NOT_SWITCHED: it stays on in every mode.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from gossipd.config import LAN, ProtocolConfig
+from gossipd.core.membership.isolation import Isolation
+from gossipd.node.node import Node
+from simulations import inside
+
+NEVER_ISOLATED = 1_000
+"""isolation_periods from which on `node_type` takes isolation away altogether: no setting turns off its other sign, most of
+those who were alive being silent at once."""
 
 NOT_SWITCHED = (
     "a suspicion confirmed by a further accuser is spread again, up to factor - 2 times, in SWIM mode too",
-    "more suspects than healthy members mean isolation, whatever isolation_periods is",
     "a sync compares digests instead of pushing the whole state",
     "the number of confirmations wanted is factor - 2 (memberlist's code), not the paper's 3: none at factor 2",
 )
@@ -28,7 +36,7 @@ def without_departures(config: ProtocolConfig) -> ProtocolConfig:
         probe=replace(
             config.probe,
             timeout_floor_s=config.probe.timeout_s,
-            isolation_periods=1_000,
+            isolation_periods=NEVER_ISOLATED,
             oversleep_s=600.0,
             stream_ping=False,
         ),
@@ -84,3 +92,24 @@ MODES: Mapping[str, Callable[[], ProtocolConfig]] = {
     "gossipd": lambda: LAN,
 }
 """The five configurations of Lifeguard's Table IV, and gossipd as it is delivered."""
+
+
+class _NoIsolation(Isolation):
+    def judge(self, *, alive: int, suspect: int, now: float) -> bool:
+        return False
+
+    def next_deadline(self) -> float:
+        return math.inf
+
+
+class NeverIsolatedNode(Node):
+    """A node that accuses whatever happens, as SWIM's and Lifeguard's do."""
+
+    def __init__(self, config: ProtocolConfig, **rest: Any) -> None:
+        super().__init__(config, **rest)
+        inside.machines(self).isolation.__class__ = _NoIsolation
+
+
+def node_type(config: ProtocolConfig) -> type[Node]:
+    """Return the node that a world of *config* is to be made of."""
+    return NeverIsolatedNode if config.probe.isolation_periods >= NEVER_ISOLATED else Node

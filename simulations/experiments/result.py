@@ -1,16 +1,16 @@
 """What an experiment is, is told, and returns: values only. Drawing is in `plots`, printing in `tables`, the face in `command`."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 
 from simulations.experiments.statistics import Summary
 
 Cell = str | float | int | None
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,10 @@ class Settings:
         """Return the seeds of each cell: as many as were asked for, or what the size of the run wants."""
         count = self.seeds or (quick if self.quick else full if self.full else usual)
         return list(range(self.first_seed, self.first_seed + count))
+
+    def pick(self, quick: T, usual: T, full: T) -> T:
+        """Return what goes with the size of the run."""
+        return quick if self.quick else full if self.full else usual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,9 @@ def at_most(claim: str, ours: float, *, wanted: float, beat: float | None = None
 
 def holds(claim: str, good: bool, *, ours: str, wanted: str, better: bool = False) -> Verdict:
     """Judge something that is no single figure; *better*: it is more than what was published."""
-    return Verdict(claim=claim, outcome=(BEATEN if better else REPRODUCED) if good else NOT_REPRODUCED, ours=ours, wanted=wanted)
+    return Verdict(
+        claim=claim, outcome=(BEATEN if better else REPRODUCED) if good else NOT_REPRODUCED, ours=ours, wanted=wanted
+    )
 
 
 def _word(good: bool) -> str:
@@ -162,5 +168,8 @@ def summary_cells(summary: Summary) -> tuple[Cell, ...]:
     return (summary.count, summary.mean, summary.low, summary.high, summary.p50, summary.p99, summary.p999)
 
 
-def spread[T](settings: Settings, function: Callable[..., T], cells: Iterable[tuple[Any, ...]]) -> list[T]:
+def spread(settings: Settings, function: Callable[..., T], cells: Iterable[tuple[Any, ...]]) -> list[T]:
     """Return ``function(*cell)`` for each of *cells*, in order, worked out on all cores; each cell is a world with its seed."""
+    jobs = 1 if settings.quick else settings.jobs
+    done: list[T] = Parallel(n_jobs=jobs)(delayed(function)(*cell) for cell in cells)
+    return done

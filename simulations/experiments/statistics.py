@@ -16,7 +16,9 @@ def student_t(freedom: int) -> float:
     if freedom < 1:
         return math.inf
     table = _T_975 + _T_975_MORE
-    return table[freedom - 1] if freedom <= len(table) else _Z + (_Z**3 + _Z) / (4 * freedom)
+    if freedom <= len(table):
+        return table[freedom - 1]
+    return _Z + (_Z**3 + _Z) / (4 * freedom) + (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / (96 * freedom**2)
 
 
 @dataclass(frozen=True, slots=True)

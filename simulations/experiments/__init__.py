@@ -1,0 +1,13 @@
+"""Experiments: each measures what a paper published or a formula derives, in worlds of the lab, and prints ours beside it."""
+
+from simulations.experiments import first_detection, lifeguard, rumours, true_crash, uniform_loss
+from simulations.experiments.result import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "lifeguard": lifeguard.EXPERIMENT,
+    "first-detection": first_detection.EXPERIMENT,
+    "true-crash": true_crash.EXPERIMENT,
+    "rumours": rumours.EXPERIMENT,
+    "uniform-loss": uniform_loss.EXPERIMENT,
+}
+"""By name, in the order of `papers.md` section 9."""

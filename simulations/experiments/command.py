@@ -1,0 +1,56 @@
+"""The face of the experiments on the command line; drawing is imported when something is to be drawn."""
+
+from pathlib import Path
+
+import click
+
+from simulations.experiments import EXPERIMENTS
+from simulations.experiments.plots import write_plot
+from simulations.experiments.result import Result, Settings
+from simulations.experiments.tables import as_text, write_csv
+
+
+def write(result: Result, folder: Path) -> list[Path]:
+    """Write the tables as CSV and the plots as PNG and SVG into *folder*, which is made; return where."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [write_csv(table, folder) for table in result.tables]
+    return written + [path for plot in result.plots for path in write_plot(plot, folder)]
+
+
+def report(result: Result) -> str:
+    """Return the tables, the notes and the verdicts as text."""
+    parts = [as_text(table) for table in result.tables]
+    parts += [f"note: {note}" for note in result.notes]
+    parts += ["", *map(str, result.verdicts)]
+    return "\n".join(parts)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(EXPERIMENTS)))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("build/lab"), show_default=True)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), help="Worlds for each cell; default: what the experiment deems enough."
+)
+@click.option("--first-seed", type=int, default=1, show_default=True)
+@click.option("--jobs", type=int, default=-1, show_default=True, help="Processes; -1 for one a core.")
+@click.option("--quick", is_flag=True, help="Only show that it runs; the figures mean nothing.")
+@click.option("--full", is_flag=True, help="The whole grid: hours on many cores.")
+def experiment(name: str, out: Path, seeds: int | None, first_seed: int, jobs: int, quick: bool, full: bool) -> None:
+    """Measure what papers published: print ours beside theirs, write CSV and plots."""
+    try:
+        settings = Settings(out=out, quick=quick, full=full, seeds=seeds, first_seed=first_seed, jobs=jobs)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"{name}: {EXPERIMENTS[name].title}")
+    result = EXPERIMENTS[name].run(settings)
+    text = report(result)
+    click.echo(text)
+    written = write(result, out)
+    saved = out / f"{name}.txt"
+    saved.write_text(text + "\n", encoding="utf-8")
+    click.echo("written: " + ", ".join(str(path) for path in [*written, saved]))
+
+
+def register(cli: click.Group) -> None:
+    """Add the command to the lab's group."""
+    cli.add_command(experiment)
