@@ -145,7 +145,8 @@ class _Daemon:
         self._udp = Udp([each.udp for each in bound], log=log)
         self._streams = Streams([each.tcp for each in bound], write_timeout_s=timeout_s, log=log)
         self._driver = Driver(self._node, datagrams=self._udp, streams=self._streams)
-        Watchdog(self._node, config.protocol.probe, log=log).attach(self._driver)
+        self._watchdog = Watchdog(self._node, config.protocol.probe, log=log)
+        self._watchdog.attach(self._driver)
         self._driver.subscribe(EventLog(log).hear)
         self._leaving = Leaving(self._driver)
         self._commands = LocalCommands(
@@ -153,9 +154,25 @@ class _Daemon:
         )
         self._seeds = Seeds(config.join, default_port=PORT, families=families, apply=self._driver.set_seeds, log=log)
         self._api = ApiServer(
-            str(config.socket), view=self._node.view, commands=self._commands, mode=config.socket_mode
+            str(config.socket),
+            view=self._node.view,
+            commands=self._commands,
+            mode=config.socket_mode,
+            shell=self._shell_statistics,
         )
         self._driver.subscribe(self._api.publish)
+
+    def _shell_statistics(self) -> dict[str, object]:
+        """Return what the node cannot count: what the operating system refused, and how late it let us run."""
+        return {
+            "send_errors": dict(self._udp.send_errors),
+            "receive_errors": dict(self._udp.receive_errors),
+            "accept_errors": dict(self._streams.accept_errors),
+            "stream_overflows": self._streams.overflows,
+            "save_failures": 0 if self._saver is None else self._saver.failures,
+            "wakes": self._driver.wakes,
+            "worst_lag_s": self._watchdog.worst_s,
+        }
 
     def _saver_for(self, directory: DataDirectory | None) -> Saver | None:
         if directory is None:

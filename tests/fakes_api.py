@@ -53,7 +53,7 @@ def a_member(name: str = "ann", *, status: str = "alive") -> MemberRow:
         rtt_ms=0.4,
         me=name == "ann",
         labels={"zone": "a"},
-        software="gossipd 0.1.0",
+        software="0.1.0",
         services=1,
     )
 
@@ -150,7 +150,7 @@ class FakeView:
             address="10.0.0.1:7700",
             epoch=1_700_000_000_000,
             counter=0,
-            software="gossipd 0.1.0",
+            software="0.1.0",
             protocol_version=1,
             cluster="test",
             sealed=True,

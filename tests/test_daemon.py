@@ -1,5 +1,6 @@
 """The daemon as a whole: real sockets on loopback, the local door, signals, the data directory, two of them together."""
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from gossipd.client import Client
 from gossipd.config import LOCAL
 from gossipd.daemon import ForcedExit, Running, run_daemon
 from gossipd.daemon_config import DaemonConfig
@@ -73,6 +75,23 @@ async def test_a_daemon_is_ready_leaves_and_cleans_up(tmp_path: Path, log: Reada
     ready = f"daemon ready name=ann address={daemon.address} socket={tmp_path}/ann.sock epoch={daemon.epoch}"
     assert ready in lines[0]
     assert lines[-1].endswith("daemon stopped")
+
+
+async def test_what_the_operating_system_refused_is_in_the_statistics_as_documented(
+    tmp_path: Path, log: ReadableLog
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "local-api.md").read_text(encoding="utf-8")
+    documented = json.loads(page.partition("```result statistics\n")[2].partition("\n```")[0])["statistics"]["shell"]
+    async with running(a_config(tmp_path), log) as daemon:
+        with Client(daemon.socket) as client:
+
+            def statistics() -> Any:
+                return client.call("statistics")["statistics"]
+
+            found = (await trio.to_thread.run_sync(statistics))["shell"]
+    assert found.keys() == documented.keys()
+    assert found["wakes"] >= 0
+    assert found["save_failures"] == found["stream_overflows"] == 0
 
 
 async def test_two_daemons_find_each_other_and_the_services_of_each_other(tmp_path: Path, log: ReadableLog) -> None:

@@ -78,10 +78,19 @@ class _All:
 class Answers:
     """Everything that can be answered without waiting. One for all connections."""
 
-    def __init__(self, *, view: View, commands: Commands, statistics: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        *,
+        view: View,
+        commands: Commands,
+        statistics: Callable[[], Mapping[str, int]],
+        shell: Callable[[], Mapping[str, object]] = dict,
+    ) -> None:
+        """*statistics*: the counters of the socket; *shell*: those of what moves bytes for the node."""
         self._view = view
         self._commands = commands
         self._statistics = statistics
+        self._shell = shell
         self._kept: dict[tuple[object, Encoding], Kept] = {}
         self._kept_bytes = 0
 
@@ -157,7 +166,7 @@ class Answers:
     def _all_statistics(self, now: float) -> dict[str, object]:
         statistics = plain(self._view.statistics(now=now))
         assert isinstance(statistics, dict)
-        return {**statistics, "api": dict(self._statistics())}
+        return {**statistics, "api": dict(self._statistics()), "shell": plain(dict(self._shell()))}
 
     def _fresh(self, key: tuple[object, Encoding], now: float) -> Kept | None:
         kept = self._kept.get(key)

@@ -128,14 +128,18 @@ def instances(rows: Sequence[Row], *, colour: bool) -> str:
 
 
 def facts(values: Mapping[str, Any]) -> str:
-    """Return one aligned line a field, as `gossipd info` and `gossipd statistics` print."""
-    lines = []
+    """Return one aligned line a field, as `gossipd info` and `gossipd statistics` print; a map's fields as key.name."""
+    return table((), _facts("", values), colour=False)
+
+
+def _facts(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            lines += [(f"{key}.{name}", shown(part)) for name, part in value.items()] or [(key, "-")]
+            lines += _facts(f"{prefix}{key}.", value) or [(f"{prefix}{key}", "-")]
         else:
-            lines.append((key, shown(value)))
-    return table((), lines, colour=False)
+            lines.append((f"{prefix}{key}", shown(value)))
+    return lines
 
 
 def shown(value: object) -> str:

@@ -1,4 +1,3 @@
-# ruff: noqa: TID251  (this is where the world comes in: processes, time, files)
 """Real daemons of this machine as child processes: start, ask, kill, stop, and nothing left behind."""
 
 import os

@@ -1,4 +1,3 @@
-# ruff: noqa: TID251, PLC0415  (time stamps; rich is imported on a terminal only)
 """What the audience sees: a live table of all views on a terminal, plain lines otherwise."""
 
 import sys

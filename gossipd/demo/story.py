@@ -1,4 +1,3 @@
-# ruff: noqa: TID251  (deadlines and signals)
 """The demo's steps. Each states what it promises, waits for it with a deadline, and tells how long it took."""
 
 import shutil

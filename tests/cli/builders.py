@@ -18,7 +18,7 @@ def a_member(name: str = "n1", **changes: Any) -> dict[str, Any]:
         "rtt_ms": 0.42,
         "me": False,
         "labels": {"zone": "a"},
-        "software": "gossipd 0.1.0",
+        "software": "0.1.0",
         "services": 2,
     }
     return row | changes

@@ -146,3 +146,12 @@ def test_a_snapshot_has_a_line_for_each_row_and_its_footer() -> None:
     assert lines[0] == "12:00:00  is      web  10.0.0.1:8080  n1  web-n1  passing  tcp  v2"
     assert lines[1] == "12:00:00  member  n1 is alive"
     assert lines[2].startswith("! isolated")
+
+
+def test_the_fields_of_a_map_are_named_by_their_path() -> None:
+    text = render.facts({"sent": 1, "shell": {"send_errors": {"EAGAIN": 2}, "accept_errors": {}}})
+    assert [line.split() for line in text.splitlines()] == [
+        ["sent", "1"],
+        ["shell.send_errors.EAGAIN", "2"],
+        ["shell.accept_errors", "-"],
+    ]
