@@ -89,7 +89,7 @@ def test_only_with_buddy_does_a_ping_tell_a_suspect_what_is_thought_of_it() -> N
         now = world.hosts[0].clock(world.now)
         m.perform(m.table.accuse(NodeId("n3"), now=now), now=now)
         m.spreader.membership.clear()  # so that only a ping of n0 itself can tell
-        world.run(8.0)
+        world.run(15.0)
         return int(machines(world, 3).table.refutations)
 
     assert refutations(BUDDY) == 1
