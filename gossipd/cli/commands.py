@@ -73,7 +73,7 @@ def resolve(
 @click.option("--json", "as_json", is_flag=True, help="Print the registration as JSON, on one line.")
 @click.option("--port", type=click.IntRange(1, 65_535), required=True, help="Port that the instance listens on.")
 @click.option("--id", "id_", help="Name of the instance, unique on this node.  [default: SERVICE]")
-@click.option("--address", help="IP address of the instance, where it is not this node's.")
+@click.option("--address", help="IP address or host name of the instance, where it is not this node's.")
 @click.option("--protocol", help="What is spoken: tcp, udp, http, ...  [default: tcp]")
 @click.option("--tag", "tags", multiple=True, help="A tag; repeatable.")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="An entry of metadata; repeatable.")
