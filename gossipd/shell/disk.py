@@ -120,7 +120,10 @@ class DataDirectory:
 
     def _lock(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(LOCK, flags, 0o600, dir_fd=self._fd)
+        try:
+            fd = os.open(LOCK, flags, 0o600, dir_fd=self._fd)
+        except OSError as error:
+            raise StorageError(f"data directory {self.path} cannot be used: {LOCK}: {_reason(error)}") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(fd, 0)
@@ -147,16 +150,21 @@ class DataDirectory:
             self._set_aside(name, _reason(error))
             return missing
         try:
-            with open(fd, "rb") as file:
+            try:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     raise ValueError("not a regular file")
-                data = file.read(bytes_max + 1)
+                with open(fd, "rb", closefd=False) as file:
+                    data = file.read(bytes_max + 1)
+            finally:
+                os.close(fd)
             if len(data) > bytes_max:
                 raise ValueError(f"more than {bytes_max} bytes")
             return decode(data)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            self._set_aside(name, _reason(error))
+        except ValueError as error:
             self._set_aside(name, str(error))
-            return missing
+        return missing
 
     def _set_aside(self, name: str, reason: str) -> None:
         """Rename the file *name* so that a person can look at it and nothing reads it again."""

@@ -122,9 +122,19 @@ def test_a_planted_link_in_place_of_the_lock_is_not_followed(tmp_path: Path, rea
     victim.write_text("precious")
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "lock").symlink_to(victim)
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match=r"cannot be used: lock: too many levels of symbolic links$"):
         DataDirectory(str(tmp_path / "state"), log=readable.log)
     assert victim.read_text() == "precious"
+
+
+def test_a_directory_in_place_of_a_file_is_set_aside_and_costs_no_descriptor(
+    directory: DataDirectory, readable: ReadableLog
+) -> None:
+    (Path(directory.path) / "peers.json").mkdir()
+    before = os.listdir("/proc/self/fd")
+    assert directory.load_peers(now_ms=NOW_MS) == []
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert 'reason="not a regular file"' in readable.lines()[0]
 
 
 def test_a_crash_while_writing_leaves_the_former_file(directory: DataDirectory, readable: ReadableLog) -> None:
