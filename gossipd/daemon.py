@@ -17,6 +17,7 @@ import trio
 
 from gossipd import __version__
 from gossipd.api.server import ApiServer
+from gossipd.config import ProtocolConfig
 from gossipd.daemon_config import PORT, RELOADABLE, DaemonConfig
 from gossipd.errors import ConfigError, GossipdError, StorageError
 from gossipd.ids import Address, NodeId
@@ -290,10 +291,8 @@ class _Daemon:
 
     def _take_over(self, new: DaemonConfig) -> None:
         old = self._config
-        for setting in fields(DaemonConfig):
-            changed = getattr(new, setting.name) != getattr(old, setting.name)
-            if changed and setting.init and setting.name not in RELOADABLE:
-                self._log.warning("setting needs a restart", setting=setting.name)
+        for setting in _needing_restart(old, new):
+            self._log.warning("setting needs a restart", setting=setting)
         keyring = new.keyring
         if keyring is None and old.keyring is not None:
             self._log.error("a keyring cannot be taken away from a running daemon, keeping it")
@@ -308,6 +307,14 @@ class _Daemon:
         self._log.set_level(new.log_level)
         self._config = replace(old, labels=new.labels, keyring=keyring, join=new.join, log_level=new.log_level)
         self._log.info("settings read again")
+
+
+def _needing_restart(old: DaemonConfig, new: DaemonConfig) -> list[str]:
+    """Return the settings that differ and that a running daemon cannot take over; protocol settings by their table."""
+    kept = [setting.name for setting in fields(DaemonConfig) if setting.init and setting.name not in RELOADABLE]
+    names = [name for name in kept if name != "protocol" and getattr(new, name) != getattr(old, name)]
+    tables = [table.name for table in fields(ProtocolConfig)]
+    return names + [f"[{name}]" for name in tables if getattr(new.protocol, name) != getattr(old.protocol, name)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,8 +174,9 @@ async def test_sighup_takes_over_what_it_can_names_what_needs_a_restart_and_surv
     tmp_path: Path, log: ReadableLog
 ) -> None:
     before = a_config(tmp_path)
+    slower = replace(FAST, probe=replace(FAST.probe, interval_s=2 * FAST.probe.interval_s))
     answers: list[DaemonConfig | Exception] = [
-        replace(before, labels=(("zone", "b"),), log_level="debug", cluster="other"),
+        replace(before, labels=(("zone", "b"),), log_level="debug", cluster="other", protocol=slower),
         ConfigError("labels.zone=5, expected text"),
     ]
 
@@ -204,6 +205,8 @@ async def test_sighup_takes_over_what_it_can_names_what_needs_a_restart_and_surv
     assert "setting needs a restart setting=cluster" in text
     assert 'error="labels.zone=5, expected text"' in text
     assert "setting=bind" not in text
+    assert "setting=protocol" not in text
+    assert "setting needs a restart setting=[probe]" in text
 
 
 async def test_an_internal_error_is_logged_and_ends_the_daemon(tmp_path: Path, log: ReadableLog) -> None:
