@@ -212,6 +212,7 @@ class _SharedIndex(ItemIndex):
         """Hold what *other* holds, in place of what was held."""
         self._digest_of = dict(other._digest_of)
         self._key_of = dict(other._key_of)
+        self._root = other._root
         self._xor = list(other._xor)
         self._held = list(other._held)
         self._mine = bytearray(len(self._held))

@@ -45,6 +45,9 @@ class Deadlines(Generic[K]):
 
     def next(self) -> float:
         """Return the earliest deadline, `math.inf` when there is none."""
+        if not self._at:
+            self._heap.clear()
+            return math.inf
         while self._heap:
             at, order, key = self._heap[0]
             if self._at.get(key) == (at, order):

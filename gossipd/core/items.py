@@ -39,6 +39,7 @@ class ItemIndex:
     def __init__(self) -> None:
         self._digest_of: dict[ItemKey, int] = {}
         self._key_of: dict[int, ItemKey] = {}
+        self._root = 0
         self._xor = [0] * SYNC_BUCKETS_MAX
         self._held: list[set[int] | None] = [None] * SYNC_BUCKETS_MAX
 
@@ -53,6 +54,7 @@ class ItemIndex:
         bucket = digest >> (64 - _BITS)
         self._digest_of[key] = digest
         self._key_of[digest] = key
+        self._root ^= digest
         self._xor[bucket] ^= digest
         held = self._held[bucket]
         if held is None:
@@ -66,6 +68,7 @@ class ItemIndex:
             return
         bucket = digest >> (64 - _BITS)
         self._key_of.pop(digest, None)
+        self._root ^= digest
         self._xor[bucket] ^= digest
         held = self._held[bucket]
         assert held is not None
@@ -77,10 +80,7 @@ class ItemIndex:
 
     def root(self) -> int:
         """Return the XOR of all hashes: equal roots mean, but for a chance of 2**-64, equal holdings."""
-        total = 0
-        for value in self._xor:
-            total ^= value
-        return total
+        return self._root
 
     def xor_buckets(self, count: int) -> list[int]:
         """Return the XOR of the hashes in each of *count* buckets, a power of two up to SYNC_BUCKETS_MAX."""

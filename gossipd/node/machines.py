@@ -298,6 +298,8 @@ class Machines:
     def merge_items(self, items: Sequence[Item], stream: Stream, *, now: float) -> None:
         """Take in what a sync brought: all of it, but pass on as news only what may be news to somebody we know."""
         assert stream.peer is not None
+        if self.table.live and stream.items_received == len(items):  # we have met others since it began
+            stream.lonely = False
         for item in items:
             if isinstance(item, Claim):
                 effects = self.table.merge(item, source=stream.peer, how="sync", now=now)

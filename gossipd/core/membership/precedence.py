@@ -19,7 +19,9 @@ def rank(claim: Claim) -> Rank:
 
 def supersedes(new: Claim, old: Claim) -> bool:
     """Return whether *new* replaces *old*: later incarnation first, then graver status."""
-    return rank(new) > rank(old)
+    if new.incarnation != old.incarnation:  # nearly always decides, and costs a fraction of the ranks
+        return new.incarnation > old.incarnation
+    return new is not old and rank(new) > rank(old)
 
 
 def merge(one: Claim, other: Claim) -> Claim:
