@@ -297,9 +297,11 @@ class _Daemon:
         if keyring is None and old.keyring is not None:
             self._log.error("a keyring cannot be taken away from a running daemon, keeping it")
             keyring = old.keyring
-        now = trio.current_time()
-        if keyring != old.keyring:
-            self._node.set_keyring(keyring, now=now)
+        elif keyring is not None and old.keyring is None:  # whoever is not sealed yet could not be told
+            self._log.warning("setting needs a restart", setting="keyring")
+            keyring = None
+        if keyring is not None and keyring != old.keyring:
+            self._node.set_keyring(keyring, now=trio.current_time())
         if new.labels != old.labels:
             self._driver.set_labels(new.labels)
         if new.join != old.join:

@@ -17,6 +17,7 @@ import trio.testing
 
 from gossipd.client import Client
 from gossipd.config import LOCAL
+from gossipd.crypto.keyring import Keyring
 from gossipd.daemon import ForcedExit, Running, run_daemon
 from gossipd.daemon_config import DaemonConfig
 from gossipd.errors import ConfigError, StorageError
@@ -26,6 +27,7 @@ from tests.shell.fakes import ReadableLog
 pytestmark = pytest.mark.trio
 
 FAST = replace(LOCAL, leave=replace(LOCAL.leave, timeout_s=3.0, linger_s=0.05))
+A_KEYRING = Keyring.parse("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 WEB = Service(name="web", id="web-1", port=80)
 
 
@@ -207,6 +209,27 @@ async def test_sighup_takes_over_what_it_can_names_what_needs_a_restart_and_surv
     assert "setting=bind" not in text
     assert "setting=protocol" not in text
     assert "setting needs a restart setting=[probe]" in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (None, A_KEYRING, "setting needs a restart setting=keyring"),
+        (A_KEYRING, None, "a keyring cannot be taken away from a running daemon"),
+    ],
+)
+async def test_sighup_neither_gives_nor_takes_the_seal(
+    before: Keyring | None, after: Keyring | None, said: str, tmp_path: Path, log: ReadableLog
+) -> None:
+    config = a_config(tmp_path, keyring=before)
+    async with trio.open_nursery() as nursery:
+        reload = partial(replace, config, keyring=after, log_level="debug")
+        daemon = await nursery.start(partial(run_daemon, config, reload=reload, log=log.log))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: log.log.level == "debug")
+        assert daemon.view.info(now=trio.current_time()).sealed is (before is not None)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert said in "\n".join(log.lines())
 
 
 async def test_an_internal_error_is_logged_and_ends_the_daemon(tmp_path: Path, log: ReadableLog) -> None:
