@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import stat
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -20,6 +21,9 @@ SYSTEM_SOCKET = "/run/gossipd/gossipd.sock"
 """Where the daemon of the host listens."""
 
 READ_BYTES = 64 * 1024
+
+CONNECT_RETRY_S = 0.01
+"""Pause between two tries to connect to a daemon that is busy."""
 
 
 def user_directory(uid: int) -> str:
@@ -224,7 +228,7 @@ class Client:
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         opened.settimeout(self._timeout_s)
         try:
-            opened.connect(self.path)
+            self._reach(opened)
         except (FileNotFoundError, ConnectionRefusedError):
             opened.close()
             return None
@@ -236,6 +240,18 @@ class Client:
             opened.close()
             raise RequestError("no_daemon", f"no gossipd answers at {self.path}: {error.strerror or error}") from None
         return opened
+
+    def _reach(self, opened: socket.socket) -> None:
+        """Connect *opened*. A full queue of connections is an error at once on a Unix socket: wait for it here."""
+        patience_ends = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                opened.connect(self.path)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= patience_ends:
+                    raise TimeoutError(f"it takes no connection within {self._timeout_s:g} s") from None
+                time.sleep(CONNECT_RETRY_S)
 
     def _fail(self, code: str, message: str) -> RequestError:
         self.close()

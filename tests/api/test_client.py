@@ -161,6 +161,23 @@ def test_who_says_nothing_or_nonsense_or_hangs_up_is_a_clear_error(tmp_path: Pat
                 accepted.close()
 
 
+def test_a_client_waits_for_room_in_a_full_queue_of_connections_but_not_for_ever(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as first:
+        busy.bind(path)
+        busy.listen(0)  # one may wait, which is nobody's turn
+        first.connect(path)
+        with pytest.raises(RequestError, match=r"it takes no connection within 0.05 s") as caught:
+            Client(path, timeout_s=0.05).call("info")
+        assert caught.value.code == "no_daemon"
+        waiting = threading.Thread(target=Client(path, timeout_s=DEADLINE_S).__enter__)
+        waiting.start()
+        for _ in range(2):
+            busy.accept()[0].close()
+        waiting.join(DEADLINE_S)
+        assert not waiting.is_alive()
+
+
 def test_a_closed_client_says_so(tmp_path: Path) -> None:
     with a_daemon(tmp_path / "s"):
         client = Client(tmp_path / "s")
