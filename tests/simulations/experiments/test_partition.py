@@ -1,0 +1,81 @@
+"""Worlds that are cut and healed give their figures; a node that breaks a promise is counted."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from simulations.experiments import healing, partition
+from simulations.experiments.healing import SHAPES, Burst, Healed, measure
+from simulations.experiments.result import Settings
+from simulations.world import World
+
+
+def a_healed(**differences: object) -> Healed:
+    healed = Healed(
+        isolated_s=4.0,
+        removals=0,
+        reachable_dead=0,
+        resurrected=0,
+        other_violations=(),
+        views_s=0.5,
+        catalogs_s=0.5,
+        same_s=0.5,
+        burst_mean=1.0,
+        burst_most=2.0,
+        burst_10_s=1.0,
+        deaths_after=0,
+    )
+    return replace(healed, **differences)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_of_ten_members_can_be_told(name: str) -> None:
+    shape = SHAPES[name](10)
+    heard = {number for side in shape.sides for number in side}
+    assert heard == set(range(10)) - ({0} if name == "bridge" else set())
+    assert str(shape.fault)
+
+
+def test_a_single_member_that_is_cut_off_knows_it_and_all_is_one_after_the_heal() -> None:
+    healed = measure("single", 8, 20.0, 1)
+    assert healed.isolated_s is not None
+    assert healed.isolated_s < 6
+    assert (healed.removals, healed.resurrected, healed.other_violations) == (0, 0, ())
+    assert healed.same_s is not None
+    assert healed.views_s is not None
+    assert healed.views_s <= healed.same_s
+
+
+def test_a_burst_is_the_worst_window_of_the_busiest_host() -> None:
+    world = World(2, seed=1)
+    burst = Burst(world)
+    for sent in (0, 500, 100, 0):
+        world.hosts[0].traffic.bytes_out += sent
+        burst.look()
+    assert burst.worst(healing.LOOK_S) == pytest.approx((2_500, 5_000))
+    assert burst.worst(2 * healing.LOOK_S) == pytest.approx((1_500, 3_000))
+
+
+@pytest.mark.parametrize(
+    ("broken", "claim"),
+    [
+        ({"removals": 1}, "no same-side removal"),
+        ({"resurrected": 1}, "no resurrected delete"),
+        ({"isolated_s": None}, "all who are cut off know"),
+        ({"isolated_s": 5.5}, "all who are cut off know"),
+        ({"same_s": None}, "heal to identical"),
+        ({"burst_most": 70_000.0}, "bytes of the busiest member"),
+    ],
+)
+def test_a_goal_that_is_missed_is_told(broken: dict[str, object], claim: str) -> None:
+    verdicts = partition._verdicts(("99/1", 100), [a_healed(), a_healed(**broken)])
+    assert [claim in verdict.claim for verdict in verdicts if not verdict.good] == [True]
+    assert all(verdict.good for verdict in partition._verdicts(("99/1", 100), [a_healed()]))
+
+
+def test_the_experiment_runs_small() -> None:
+    result = partition.run(Settings(quick=True, seeds=1))
+    safety, times, _ = result.tables
+    assert {row[0] for row in safety.rows} == {"halves", "single"}
+    assert all(isinstance(row[4], float) and math.isfinite(row[4]) for row in times.rows)
