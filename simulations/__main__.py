@@ -1,9 +1,10 @@
-"""python -m simulations: list the stories, run one, replay a line."""
+"""python -m simulations: list the stories, run one, replay a line; measure what papers published."""
 
 import sys
 
 import click
 
+from simulations.experiments.command import register
 from simulations.picture import Timeline, draw
 from simulations.replay import Replay, parse
 from simulations.scenarios import STORIES
@@ -96,6 +97,8 @@ def _report(asked: Replay, outcome: Outcome) -> int:
         click.echo(f"DIFFERENT history than {asked.history_hash}: the code, or the story, has changed since")
     return 0 if outcome.passed and same else 1
 
+
+register(main)
 
 if __name__ == "__main__":
     main(prog_name="python -m simulations")

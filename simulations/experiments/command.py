@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from simulations.experiments import EXPERIMENTS
-from simulations.experiments.plots import write_plot
 from simulations.experiments.result import Result, Settings
 from simulations.experiments.tables import as_text, write_csv
 
 
 def write(result: Result, folder: Path) -> list[Path]:
     """Write the tables as CSV and the plots as PNG and SVG into *folder*, which is made; return where."""
+    from simulations.experiments.plots import write_plot  # noqa: PLC0415  matplotlib is slow to import
+
     folder.mkdir(parents=True, exist_ok=True)
     written = [write_csv(table, folder) for table in result.tables]
     return written + [path for plot in result.plots for path in write_plot(plot, folder)]

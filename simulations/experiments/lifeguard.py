@@ -137,7 +137,7 @@ def grid(settings: Settings) -> list[Anomaly]:
         return [Anomaly(kind=kind, count=2, stall_s=16.0, run_s=0.004) for kind in KINDS]
     counts: tuple[int, ...] = (4, 16)
     stalls: tuple[float, ...] = (2.048, 32.768)
-    runs: tuple[float, ...] = (0.004, 1.024)
+    runs: tuple[float, ...] = (0.064,)
     if settings.full:
         counts = (1, 4, 8, 12, 16, 20, 24, 28, 32)
         stalls = (0.128, 0.512, 2.048, 8.192, 32.768)
@@ -151,7 +151,7 @@ def grid(settings: Settings) -> list[Anomaly]:
 def run(settings: Settings) -> Result:
     members = settings.pick(24, 128, 128)
     seconds = settings.pick(20.0, 60.0, 120.0)
-    seeds = settings.seed_list(quick=1, usual=1, full=10)
+    seeds = settings.seed_list(quick=1, usual=2, full=10)
     configs, anomalies = configurations(), grid(settings)
     order = [(name, anomaly, seed) for anomaly, seed, name in product(anomalies, seeds, configs)]
     counts = spread(settings, measure, [(configs[name], of, members, seconds, seed) for name, of, seed in order])
