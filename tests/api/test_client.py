@@ -170,12 +170,14 @@ def test_a_client_waits_for_room_in_a_full_queue_of_connections_but_not_for_ever
         with pytest.raises(RequestError, match=r"it takes no connection within 0.05 s") as caught:
             Client(path, timeout_s=0.05).call("info")
         assert caught.value.code == "no_daemon"
-        waiting = threading.Thread(target=Client(path, timeout_s=DEADLINE_S).__enter__)
+        client = Client(path, timeout_s=DEADLINE_S)
+        waiting = threading.Thread(target=client.__enter__)
         waiting.start()
         for _ in range(2):
             busy.accept()[0].close()
         waiting.join(DEADLINE_S)
         assert not waiting.is_alive()
+        client.close()
 
 
 def test_a_closed_client_says_so(tmp_path: Path) -> None:
