@@ -1,13 +1,25 @@
 """Experiments: each measures what a paper published or a formula derives, in worlds of the lab, and prints ours beside it."""
 
-from simulations.experiments import first_detection, lifeguard, rumours, true_crash, uniform_loss
+from simulations.experiments import (
+    asymmetric,
+    first_detection,
+    lifeguard,
+    load,
+    partition,
+    rumours,
+    true_crash,
+    uniform_loss,
+)
 from simulations.experiments.result import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
     "lifeguard": lifeguard.EXPERIMENT,
+    "partition": partition.EXPERIMENT,
     "first-detection": first_detection.EXPERIMENT,
     "true-crash": true_crash.EXPERIMENT,
     "rumours": rumours.EXPERIMENT,
+    "asymmetric": asymmetric.EXPERIMENT,
+    "load": load.EXPERIMENT,
     "uniform-loss": uniform_loss.EXPERIMENT,
 }
 """By name, in the order of `papers.md` section 9."""
