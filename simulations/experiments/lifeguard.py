@@ -149,8 +149,8 @@ def grid(settings: Settings) -> list[Anomaly]:
 
 
 def run(settings: Settings) -> Result:
-    members = settings.pick(24, 128, 128)
-    seconds = settings.pick(20.0, 60.0, 120.0)
+    members = settings.pick(16, 128, 128)
+    seconds = settings.pick(18.0, 60.0, 120.0)
     seeds = settings.seed_list(quick=1, usual=2, full=10)
     configs, anomalies = configurations(), grid(settings)
     order = [(name, anomaly, seed) for anomaly, seed, name in product(anomalies, seeds, configs)]
@@ -176,7 +176,7 @@ def run(settings: Settings) -> Result:
 
 def _latencies(settings: Settings, configs: Mapping[str, ProtocolConfig]) -> dict[str, float]:
     """Return the median full detection of a true crash, in seconds."""
-    crashes, members = settings.pick(2, 30, 200), settings.pick(16, 128, 128)
+    crashes, members = settings.pick(1, 30, 200), settings.pick(12, 128, 128)
     seeds = settings.seed_list(quick=1, usual=2, full=10)
     cells = [(config, members, crashes, seed) for config in configs.values() for seed in seeds]
     samples = iter(spread(settings, true_crash.measure, cells))
