@@ -18,9 +18,10 @@ from tests.bench.gossipd_side import Ours, spread
 from tests.bench.machine import own_loopback
 from tests.bench.results import Budget, Report, Row
 from tests.bench.serf_side import Serfs
+from tests.bench.simulator import simulator_s
 from tests.bench.syncs import RECORDS, sync_bytes
 
-SECTIONS = ("join", "idle", "changes", "memory", "resolve", "kill", "sync")
+SECTIONS = ("join", "idle", "changes", "memory", "resolve", "kill", "sync", "simulator")
 
 LIMIT_S = 1_200
 """After so many seconds everything is ended, whatever hangs."""
@@ -49,6 +50,9 @@ def main() -> int:
     ours = _guarded("gossipd", report, lambda: _measure_ours(options, report)) or {}
     serfs = (_guarded("serf", report, lambda: _measure_serf(options, report)) or {}) if with_serf else {}
     fixed = _guarded("sync", report, _measure_sync) or {} if "sync" in options.only else {}
+    if "simulator" in options.only:
+        _say("simulator")
+        fixed |= _guarded("simulator", report, lambda: {"simulator_s": simulator_s()}) or {}
     report.rows += _rows(ours | fixed, serfs, options.only)
     print(report.as_table())
     if options.json is not None:
@@ -185,7 +189,7 @@ def _rows(ours: Figures, serfs: Figures, only: list[str]) -> list[Row]:
         row("resolve", "  pipelined, JSON, per core-second", "1/s", "pipelined_json_core", note=core),
         row("resolve", "  pipelined, msgpack, per core-second", "1/s", "pipelined_msgpack_core", note=core),
         row("sync", f"sync, {RECORDS:,} records, one differs", "bytes", "sync_bytes", budget=at_most, limit=20_000),
-        row("sync", "simulator, 1,000 nodes, 120 s", "s", "-", budget=at_most, limit=120, note="not built yet"),
+        row("simulator", "simulator, 1,000 nodes, 120 s, CPU", "s", "simulator_s", budget=at_most, limit=120),
     ]
     return [row for section, row in rows if section in only]
 
