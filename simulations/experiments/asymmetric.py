@@ -139,8 +139,8 @@ Found = dict[tuple[str, str], list[Faced]]
 
 
 def run(settings: Settings) -> Result:
-    members = settings.pick(12, 200, 1_000)
-    seconds = settings.pick(60, 300, 900)
+    members = settings.pick(10, 200, 1_000)
+    seconds = settings.pick(25, 300, 900)
     seeds = settings.seed_list(quick=1, usual=4, full=5)
     configs = configurations()
     keys = list(product(FAULTS, configs))

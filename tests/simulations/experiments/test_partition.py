@@ -1,13 +1,11 @@
 """Worlds that are cut and healed give their figures; a node that breaks a promise is counted."""
 
-import math
 from dataclasses import replace
 
 import pytest
 
 from simulations.experiments import healing, partition
 from simulations.experiments.healing import SHAPES, Burst, Healed, measure
-from simulations.experiments.result import Settings
 from simulations.world import World
 
 
@@ -72,10 +70,3 @@ def test_a_goal_that_is_missed_is_told(broken: dict[str, object], claim: str) ->
     verdicts = partition._verdicts(("99/1", 100), [a_healed(), a_healed(**broken)])
     assert [claim in verdict.claim for verdict in verdicts if not verdict.good] == [True]
     assert all(verdict.good for verdict in partition._verdicts(("99/1", 100), [a_healed()]))
-
-
-def test_the_experiment_runs_small() -> None:
-    result = partition.run(Settings(quick=True, seeds=1))
-    safety, times, _ = result.tables
-    assert {row[0] for row in safety.rows} == {"halves", "single"}
-    assert all(isinstance(row[4], float) and math.isfinite(row[4]) for row in times.rows)
