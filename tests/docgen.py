@@ -1,6 +1,7 @@
 """Generated reference pages: `python -m tests.docgen --write` writes them, a test says when they are out of date.
 
-docs/reference/config.md from the table of settings and the protocol's dataclasses; docs/reference/cli.md from --help.
+docs/reference/config.md from the table of settings and the protocol's dataclasses; docs/reference/cli.md from --help;
+docs/reference/limits.md from gossipd/limits.py.
 """
 
 import ast
@@ -9,11 +10,13 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gossipd import limits
 from gossipd.cli import exits, keys
 from gossipd.cli.main import cli
 from gossipd.config import LAN, LOCAL, WAN
@@ -23,6 +26,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 UNITS = {"_s": "seconds", "_per_s": "per second", "factor": "factor", "_max": "count", "_burst": "packets"}
 """The unit by the end of a name, the longest end first."""
+
+LIMITS_HEAD = """\
+# Limits
+
+<!-- Written by `python -m tests.docgen --write` from gossipd/limits.py. Do not edit. -->
+
+Everything that grows has a cap, enforced where something is inserted. What a cap refuses or drops is counted: see
+`gossipd statistics`. These are not settings: peers rely on some of them, and the arithmetic of one rests on others.
+
+| name | value | why |
+|---|---|---|
+"""
 
 CONFIG_HEAD = """\
 # Settings
@@ -190,9 +205,23 @@ def _commands(group: click.Group, path: str) -> Iterator[str]:
         yield f"### {path} {name}\n\n```text\n{command.get_help(context)}\n```\n\n"
 
 
+def limits_page() -> str:
+    """Return docs/reference/limits.md."""
+    rows = []
+    body = ast.parse(inspect.getsource(limits)).body
+    for node, after in pairwise(body):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            assert isinstance(after, ast.Expr), f"limits.{name} has no text"
+            assert isinstance(after.value, ast.Constant), f"limits.{name} has no text"
+            rows.append(f"| `{name}` | {getattr(limits, name):,} | {' '.join(str(after.value.value).split())} |\n")
+    return LIMITS_HEAD + "".join(rows)
+
+
 PAGES: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "reference" / "config.md": config_page,
     ROOT / "docs" / "reference" / "cli.md": cli_page,
+    ROOT / "docs" / "reference" / "limits.md": limits_page,
 }
 
 
