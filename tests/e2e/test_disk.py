@@ -91,7 +91,8 @@ def test_kept_registrations_survive_a_restart(how: str) -> None:
         wait_until(lambda: first.passing("web") == {"web-2"}, what="web is back")
         (row,) = first.instances("web")
         assert row | {"age_s": 0} == rows[0] | {"age_s": 0}
-        assert first.instances("old") == []
+        # The kill may have come before n1 heard of the withdrawal: then it answers the former record for its grace.
+        wait_until(lambda: first.instances("old") == [], what="what was withdrawn stays so")
 
 
 def test_a_registration_bound_to_a_connection_vanishes_everywhere_after_the_grace(tmp_path: Path) -> None:
