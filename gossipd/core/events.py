@@ -92,6 +92,8 @@ class SyncFinished:
     items_sent: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
+    changed: bool = False
+    """Whether it changed anything here: what is received may be refused."""
     error: str | None = None
 
 

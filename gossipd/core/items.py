@@ -42,6 +42,8 @@ class ItemIndex:
         self._root = 0
         self._xor = [0] * SYNC_BUCKETS_MAX
         self._held: list[set[int] | None] = [None] * SYNC_BUCKETS_MAX
+        self.changes = 0
+        """How often anything changed here."""
 
     def __len__(self) -> int:
         return len(self._digest_of)
@@ -51,6 +53,7 @@ class ItemIndex:
         if self._digest_of.get(key) == digest:
             return
         self.drop(key)
+        self.changes += 1
         bucket = digest >> (64 - _BITS)
         self._digest_of[key] = digest
         self._key_of[digest] = key
@@ -66,6 +69,7 @@ class ItemIndex:
         digest = self._digest_of.pop(key, None)
         if digest is None:
             return
+        self.changes += 1
         bucket = digest >> (64 - _BITS)
         self._key_of.pop(digest, None)
         self._root ^= digest

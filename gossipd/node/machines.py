@@ -188,9 +188,12 @@ class Machines:
         self.actions.append(Publish(event=event))
 
     def _pace_syncs(self, event: SyncFinished, *, now: float) -> None:
-        """Sync again soon while syncs find something to repair, and ever more rarely while they do not."""
+        """Sync again soon while syncs bring what we lacked, and ever more rarely while they do not.
+
+        Not for what is received, and refused, or sent: two that can never agree would sync without a pause.
+        """
         config = self.config.sync
-        if event.items_received or event.items_sent:
+        if event.changed:
             self.sync_pause_s = min(config.reconnect_interval_s, config.interval_s)
         else:
             self.sync_pause_s = min(2 * self.sync_pause_s, config.interval_s)
@@ -300,6 +303,7 @@ class Machines:
         assert stream.peer is not None
         if self.table.live and stream.items_received == len(items):  # we have met others since it began
             stream.lonely = False
+        before = self.items.changes
         for item in items:
             if isinstance(item, Claim):
                 effects = self.table.merge(item, source=stream.peer, how="sync", now=now)
@@ -308,6 +312,7 @@ class Machines:
             if stream.lonely:
                 effects = [effect for effect in effects if not self._is_stale_news(effect)]
             self.perform(effects, now=now)
+        stream.changed = stream.changed or self.items.changes != before
 
     def _is_stale_news(self, effect: Effect) -> bool:
         """Whether *effect* would tell the cluster what a lone newcomer has just heard from it."""

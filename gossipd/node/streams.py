@@ -61,6 +61,8 @@ class Stream:
     answered: bool = False
     lonely: bool = False
     """Whether we knew nobody when it began: what it teaches us is no news to anybody."""
+    changed: bool = False
+    """Whether it changed anything here."""
     items_received: int = 0
     items_sent: int = 0
     bytes_received: int = 0
@@ -263,6 +265,7 @@ class Streams:
             items_sent=stream.items_sent,
             bytes_received=stream.bytes_received,
             bytes_sent=stream.bytes_sent,
+            changed=stream.changed,
             error=error,
         )
         self._counters.syncs_completed += error is None

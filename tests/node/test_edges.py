@@ -10,13 +10,14 @@ from gossipd.core.membership.table import TWIN_NOTICE_S
 from gossipd.crypto.keyring import Keyring
 from gossipd.crypto.seal import AcceptorSeal, InitiatorSeal, SeenStreams
 from gossipd.errors import RequestError
-from gossipd.ids import Address, NodeId
+from gossipd.ids import Address, NodeId, Version
 from gossipd.limits import STREAM_FRAME_BYTES_MAX, STREAMS_INBOUND_MAX, STREAMS_OUTBOUND_MAX
 from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendStream
 from gossipd.node.node import Node
 from gossipd.wire.codec import decode_stream_untrusted, encode_message, join_envelope
 from gossipd.wire.frames import FrameReader, frame
 from gossipd.wire.messages import Ack, Ping, StreamMessage, SyncOpen
+from gossipd.wire.records import make_record
 from tests.network import KEY, Network, a_service, address_of, members
 
 ELSEWHERE = Address("127.0.0.1", 40_000)
@@ -253,3 +254,18 @@ def test_an_instance_outlives_its_connection_by_the_grace_period_and_a_client_th
     net.do(node, node.connection_lost(2, now=net.now))
     net.run(grace_s + 0.1)
     assert node.view.instances(now=net.now) == []
+
+
+def test_two_that_cannot_agree_do_not_sync_without_a_pause() -> None:
+    net = Network()
+    one, other = net.cluster(2)
+    net.run(60)
+    record = make_record(NodeId("ghost"), Version(1, 1), 0, "service/web", a_service())
+    for node in (one, other):
+        node._m.perform(node._m.catalog.merge(record, source=NodeId("n9"), how="gossip", now=net.now), now=net.now)
+    one._m.perform(one._m.catalog.forget(NodeId("ghost"), now=net.now), now=net.now)
+    began = len(net.heard(SyncFinished, one))
+    net.run(240)
+    after = [event for event in net.heard(SyncFinished, one)[began:] if isinstance(event, SyncFinished)]
+    assert sum(event.items_received for event in after) >= 3, "it is offered, and refused"
+    assert len(after) <= 2 * 240 / 10
