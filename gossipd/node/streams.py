@@ -187,7 +187,7 @@ class Streams:
         if stream.to_ourselves and stream.peer is None:
             return self._end(stream, error=TO_OURSELVES)
         if stream.by_us or stream.machine is not None:
-            error = error or "closed by the peer before the end: is the key the same on both sides?"
+            error = error or "closed by the peer before the end: are key and cluster name the same on both sides?"
         return self._end(stream, error=error)
 
     def next_deadline(self) -> float:

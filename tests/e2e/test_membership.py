@@ -182,7 +182,7 @@ def test_joining_with_a_wrong_key_gives_a_clear_error_on_the_joiner() -> None:
         wrong = cluster.write_key("wrong.key")
         joiner = cluster.start("n2", options={"keyring": wrong})
         outcome = joiner.call("join", targets=[first.address])["joined"]
-        assert "is the key the same on both sides?" in outcome[first.address]
+        assert "are key and cluster name the same on both sides?" in outcome[first.address]
         assert joiner.statuses() == {"n2": "alive"}
         assert first.statuses() == {"n1": "alive"}
         assert first.statistics()["dropped"]["unknown_key"] >= 1

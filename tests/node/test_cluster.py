@@ -74,7 +74,7 @@ def test_a_wrong_key_ends_the_join_with_an_error_and_shows_nobody() -> None:
     net.run(3)
     assert members(stranger, net.now) == {"n1": "alive"}
     errors = {event.error for event in net.heard(SyncFinished, stranger) if isinstance(event, SyncFinished)}
-    assert errors == {"closed by the peer before the end: is the key the same on both sides?"}
+    assert errors == {"closed by the peer before the end: are key and cluster name the same on both sides?"}
 
 
 def test_a_service_is_known_everywhere_within_tens_of_milliseconds() -> None:
