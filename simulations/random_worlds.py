@@ -104,10 +104,14 @@ class RandomWorld:
 
 
 def _safely(move: Step) -> tuple[Step, ...]:
-    """Return *move*; before a withdrawal what is to be withdrawn is registered, or changed: the node refuses it otherwise."""
-    if isinstance(move, faults.Deregister):
-        return faults.Register(hosts=move.hosts, id=move.id, port=9), move
-    return (move,)
+    """Return *move*; before a withdrawal what is to be withdrawn is registered and changed, or the node would refuse it.
+
+    The news of the first is still under way when the second and the withdrawal follow.
+    """
+    if not isinstance(move, faults.Deregister):
+        return (move,)
+    first, second = (faults.Register(hosts=move.hosts, id=move.id, port=port) for port in (8, 9))
+    return first, Run(seconds=0.1), second, move
 
 
 def _healing(everybody: Hosts) -> Iterator[Step]:

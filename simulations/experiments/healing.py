@@ -87,6 +87,8 @@ class Healed:
 
     isolated_s: float | None
     """From the cut until all who ought to know that they are cut off said so."""
+    lonely_verdicts: int
+    """Members that those who ought to know that they are cut off held for dead before the heal, by their own timers."""
     removals: int
     """Verdicts on members that are well and on the judge's side (checker "no false death")."""
     reachable_dead: int
@@ -109,9 +111,11 @@ class Healed:
 
 
 class _Counts(Watcher):
-    """Counts deaths, and notes who is isolated since when."""
+    """Counts deaths."""
 
-    def __init__(self) -> None:
+    def __init__(self, lonely: Hosts) -> None:
+        self._lonely = frozenset(lonely)
+        self.lonely_verdicts = 0
         self.reachable_dead = 0
         self.deaths = 0
 
@@ -121,6 +125,7 @@ class _Counts(Watcher):
         self.deaths += 1
         world = self.world
         subject = world.number_of[event.member]
+        self.lonely_verdicts += event.how == "timer" and host.number in self._lonely and not world.network.whole
         self.reachable_dead += world.network.linked(host.number, subject, since=world.now - 30.0)
 
 
@@ -174,7 +179,7 @@ def measure(shape_name: str, nodes: int, cut_s: float, seed: int, config: Protoc
     shape = SHAPES[shape_name](nodes)
     world = World(nodes, seed=seed, config=config)
     world.start_warm(services=1)
-    counts = _Counts()
+    counts = _Counts(shape.lonely)
     world.watch(counts)
     for checker in standard(Bounds(agree=False, bytes_per_s=math.inf)):
         world.watch(checker)
@@ -198,6 +203,7 @@ def measure(shape_name: str, nodes: int, cut_s: float, seed: int, config: Protoc
     failed = [violation.checker for violation in world.violations]
     return Healed(
         isolated_s=isolated_s,
+        lonely_verdicts=counts.lonely_verdicts,
         removals=failed.count("no false death"),
         reachable_dead=counts.reachable_dead,
         resurrected=failed.count("no resurrection") + (not gone),

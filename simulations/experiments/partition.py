@@ -88,6 +88,7 @@ def _safety(found: dict[Group, list[Healed]], cut_s: float) -> Table:
                 len(worlds),
                 max(known) if known else None,
                 (len(worlds) - len(known)) if lonely else None,
+                sum(healed.lonely_verdicts for healed in worlds) if lonely else None,
                 sum(healed.removals for healed in worlds),
                 sum(healed.reachable_dead for healed in worlds),
                 sum(healed.resurrected for healed in worlds),
@@ -105,6 +106,7 @@ def _safety(found: dict[Group, list[Healed]], cut_s: float) -> Table:
             "seeds",
             "all cut off know s, worst",
             "never knew",
+            "verdicts of the cut off",
             "same-side removals",
             "dead though reachable",
             "resurrected",
@@ -200,6 +202,9 @@ def _verdicts(group: Group, worlds: Sequence[Healed]) -> list[Verdict]:
         knew = max(math.inf if of.isolated_s is None else of.isolated_s for of in worlds)
         claim = f"{where}: all who are cut off know within five periods"
         verdicts.append(at_most(claim, knew, wanted=GOAL_PERIODS, unit=" s"))
+        accused = sum(of.lonely_verdicts for of in worlds)
+        claim = f"{where}: who is cut off declares nobody dead"
+        verdicts.append(holds(claim, accused == 0, ours=str(accused), wanted="0"))
     if name in JUDGED:
         worst = max(times) if math.inf in times else summarise(times).p99
         verdicts.append(at_most(f"{where}: heal to identical, p99", worst, wanted=GOAL_S, unit=" s"))

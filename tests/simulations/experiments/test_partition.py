@@ -12,6 +12,7 @@ from simulations.world import World
 def a_healed(**differences: object) -> Healed:
     healed = Healed(
         isolated_s=4.0,
+        lonely_verdicts=0,
         removals=0,
         reachable_dead=0,
         resurrected=0,
@@ -62,6 +63,7 @@ def test_a_burst_is_the_worst_window_of_the_busiest_host() -> None:
         ({"resurrected": 1}, "no resurrected delete"),
         ({"isolated_s": None}, "all who are cut off know"),
         ({"isolated_s": 5.5}, "all who are cut off know"),
+        ({"lonely_verdicts": 1}, "declares nobody dead"),
         ({"same_s": None}, "heal to identical"),
         ({"burst_most": 70_000.0}, "bytes of the busiest member"),
     ],
