@@ -115,7 +115,8 @@ class Attack:
         if len(payload) <= 1_359:
             data = self.rng.choice(self._sealers).seal(payload)
             self._datagrams.append(data)
-            self._receive(data)
+            source = self.rng.choice([*[ADDRESSES[NAMES.index(sender)]] * 20, *ADDRESSES])
+            self._take(self.node.receive_datagram(data, source, now=self.now))
             self._about_us(messages, sender, whole=payload)
 
     def _answer(self) -> None:
@@ -207,8 +208,6 @@ class Attack:
     def _receive(self, data: bytes) -> None:
         self._take(self.node.receive_datagram(data, self.rng.choice(ADDRESSES), now=self.now))
 
-    # -------------------------------------------------------------------------------------------------------- the values
-
     def _damaged(self, data: bytes) -> bytes:
         damaged = bytearray(data or b"\0")
         for _ in range(self.rng.choice([1, 1, 3])):
@@ -248,7 +247,7 @@ class Attack:
                 ),
                 (f"service/{id}", None),
                 ("node", NodeInfo(software="x")),
-                (f"flag/{id}", Opaque("flag", b"\xff" * self.rng.choice([1, 3_000]))),
+                (f"flag/{id}", Opaque("flag", b"\xff" * self.rng.choice([1, self.rng.randrange(900), 3_000]))),
             ]
         )
         record = make_record(self.rng.choice(NAMES), Version(self.rng.choice(EPOCHS), seq), floor, *chosen)
@@ -357,7 +356,7 @@ class Attack:
                 assert rank(own) >= rank(claim), (own, claim)
 
     def check(self) -> None:
-        """Compare the node's books with a recount, and call everything that a door may call."""
+        """Compare the node's books with a recount, and look through every door."""
         m = self.node._m
         assert self.node.next_deadline() == self.node._next_deadline()
         expected: dict[tuple[str, str], int] = {
