@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.core.events import Event, MemberChanged
@@ -11,8 +11,9 @@ from simulations import faults, inside
 from simulations.beliefs import ALIVE
 from simulations.checkers import Bounds, standard
 from simulations.conditions import CatalogShows, agree
-from simulations.faults import Cut, CutOneWay, CutRing, Deregister, Flap, Heal, Hosts, Lose, Register
+from simulations.faults import Cut, CutOneWay, CutRing, Deregister, Flap, Heal, Hosts, Register, SetLink
 from simulations.host import Host
+from simulations.network import LAN_LINK
 from simulations.sides import split
 from simulations.watching import Watcher
 from simulations.world import World
@@ -33,6 +34,8 @@ class Shape:
     fault: faults.Fault
     sides: tuple[Hosts, ...]
     lonely: Hosts = ()
+    also: tuple[faults.Fault, ...] = ()
+    """What goes wrong together with *fault*."""
 
 
 def _groups(sides: tuple[Hosts, ...], lonely: Hosts = ()) -> Shape:
@@ -57,7 +60,10 @@ def _one_way(nodes: int) -> Shape:
 
 def _lossy(nodes: int) -> Shape:
     left, right = split(nodes, 1, 1)
-    return Shape(fault=Lose(hosts=right, incoming=0.3, outgoing=0.3), sides=(left, right))
+    there, back = (
+        SetLink(link=replace(LAN_LINK, loss=0.3), sources=a, targets=b) for a, b in ((left, right), (right, left))
+    )
+    return Shape(fault=there, sides=(left, right), also=(back,))
 
 
 def _flapping(nodes: int) -> Shape:
@@ -76,7 +82,7 @@ SHAPES: dict[str, Callable[[int], Shape]] = {
     ),
     "one-way": _one_way,
     "flapping": _flapping,
-    "30 % loss": _lossy,
+    "30 % loss across": _lossy,
 }
 """The shapes of papers.md section 4."""
 
@@ -187,7 +193,8 @@ def measure(shape_name: str, nodes: int, cut_s: float, seed: int, config: Protoc
     for id in ("changed", "gone"):
         faults.apply(world, Register(hosts=writers, id=id))
     world.run(BEFORE_S)
-    faults.apply(world, shape.fault)
+    for fault in (shape.fault, *shape.also):
+        faults.apply(world, fault)
     isolated_s = _isolated(world, shape.lonely, cut_s)
     world.run_to(BEFORE_S + cut_s / 2)
     faults.apply(world, Deregister(hosts=writers, id="gone"))
@@ -236,8 +243,8 @@ def _isolated(world: World, lonely: Hosts, within_s: float) -> float | None:
 
 def heal(world: World, shape: Shape) -> tuple[float | None, float | None, float | None, Burst]:
     """Heal *world*; return the seconds until views are whole, catalogs the same, and both identical; and the bytes."""
-    if isinstance(shape.fault, Lose):
-        faults.apply(world, Lose(hosts=shape.fault.hosts, incoming=0.0, outgoing=0.0))
+    if isinstance(shape.fault, SetLink):
+        faults.apply(world, SetLink(link=LAN_LINK))
     faults.apply(world, Heal())
     at, burst = world.now, Burst(world)
     views_s = catalogs_s = same_s = None
