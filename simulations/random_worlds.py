@@ -86,7 +86,7 @@ class RandomWorld:
             steps=(
                 faults.UseKeys(hosts=everybody, keys=KEYS),
                 Run(seconds=3),
-                *(step for move in self.moves for step in _safely(move)),
+                *_safely(self.moves),
                 *_healing(everybody),
             ),
             services=ground.services,
@@ -103,15 +103,27 @@ class RandomWorld:
         return play(story, world_of(story, nodes=self.nodes, seed=self.seed))
 
 
-def _safely(move: Step) -> tuple[Step, ...]:
-    """Return *move*; before a withdrawal what is to be withdrawn is registered and changed, or the node would refuse it.
+def _safely(moves: Sequence[Step]) -> Iterator[Step]:
+    """Yield *moves* without what a node refuses to a client, which is an error and no weakness.
 
-    The news of the first is still under way when the second and the withdrawal follow.
+    Who leaves takes no registrations. Before a withdrawal what is to be withdrawn is registered and changed: the news of the first
+    is still under way when the second and the withdrawal follow.
     """
-    if not isinstance(move, faults.Deregister):
-        return (move,)
-    first, second = (faults.Register(hosts=move.hosts, id=move.id, port=port) for port in (8, 9))
-    return first, Run(seconds=0.1), second, move
+    leaving: set[int] = set()
+    for move in moves:
+        if isinstance(move, faults.Leave):
+            leaving |= set(move.hosts)
+        elif isinstance(move, faults.Restart):
+            leaving -= set(move.hosts)
+        if not isinstance(move, faults.Register | faults.Deregister):
+            yield move
+            continue
+        staying = replace(move, hosts=tuple(number for number in move.hosts if number not in leaving))
+        if isinstance(staying, faults.Deregister):
+            yield faults.Register(hosts=staying.hosts, id=staying.id, port=8)
+            yield Run(seconds=0.1)
+            yield faults.Register(hosts=staying.hosts, id=staying.id, port=9)
+        yield staying
 
 
 def _healing(everybody: Hosts) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gossipd.core.membership.table import Table
 from gossipd.node.node import Node
 from simulations import inside, random_worlds
-from simulations.faults import Cut, Deregister, Register
+from simulations.faults import Cut, Deregister, Leave, Register, Restart
 from simulations.random_worlds import Ground, RandomWorld
 from simulations.replay import parse
 from simulations.steps import Run, play, world_of
@@ -96,6 +96,15 @@ def test_a_planted_bug_is_found_and_what_has_no_part_in_it_is_left_out(monkeypat
     smaller = random_worlds.shrunk(world)
     assert smaller.moves == (cut, Run(seconds=35.0))
     assert smaller.ground == Ground()
+
+
+def test_who_leaves_is_asked_for_no_registrations_until_it_is_back() -> None:
+    withdraw, change = Deregister(hosts=(2,), id="b"), Register(hosts=(1, 2), id="a")
+    moves = (Leave(hosts=(2,)), withdraw, change, Run(seconds=9.0), Restart(hosts=(2,)), withdraw, Run(seconds=9.0))
+    world = RandomWorld(nodes=5, seed=266, ground=Ground(), moves=moves)
+    outcome = world.play()
+    assert outcome.violations == []
+    assert Register(hosts=(1,), id="a") in world.story().steps
 
 
 def test_equal_seeds_draw_equal_worlds_and_others_differ() -> None:
