@@ -133,6 +133,10 @@ API_CONNECTIONS_MAX = 512
 """Local clients at once; further ones get an error and are closed. Each may leave a request half sent (API_FRAME_BYTES_MAX and
 the 64 KiB of one read) and its answers unread (two buffers of 64 KiB): 512 x 320 KiB = 160 MiB at the very worst."""
 
+API_UNREAD_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes that wait for all local clients together; past it the one that has read nothing for longest is closed. A snapshot of 3,000
+instances is 2.4 MB, so 27 clients may be in the middle of one."""
+
 API_WATCHES_PER_CONNECTION_MAX = 64
 """Watches on one connection."""
 

@@ -14,6 +14,7 @@ from math import inf
 
 import trio
 
+from gossipd.api.backlog import Backlog
 from gossipd.api.conversation import Asked, Conversation
 from gossipd.api.dispatch import Answers, Counters
 from gossipd.api.encoding import JSON
@@ -22,7 +23,7 @@ from gossipd.api.socketfile import SocketFile
 from gossipd.api.watches import Watches
 from gossipd.core.events import Event
 from gossipd.errors import ConfigError, RequestError, StorageError
-from gossipd.limits import API_CONNECTIONS_MAX
+from gossipd.limits import API_CONNECTIONS_MAX, API_UNREAD_BYTES_MAX
 from gossipd.node.view import Commands, View
 
 PATH_BYTES_MAX = 107
@@ -80,6 +81,7 @@ class ApiServer:
         commands: Commands,
         mode: int = 0o660,
         shell: Callable[[], Mapping[str, object]] = dict,
+        unread_bytes_max: int = API_UNREAD_BYTES_MAX,
     ) -> None:
         self._path = os.fspath(path)
         size = len(os.fsencode(self._path))
@@ -90,6 +92,7 @@ class ApiServer:
         self._counters = Counters()
         self._answers = Answers(view=view, commands=commands, statistics=self.statistics, shell=shell)
         self._watches = Watches(view=view, answers=self._answers, counters=self._counters)
+        self._backlog = Backlog(unread_bytes_max)
         self._clients: dict[int, _Client] = {}
         self._published = trio.Event()
 
@@ -151,7 +154,14 @@ class ApiServer:
             number += 1
             self._counters.connections_accepted += 1
             self._counters.connections = len(self._clients) + 1
-            client = _Client(number, accepted, answers=self._answers, watches=self._watches, counters=self._counters)
+            client = _Client(
+                number,
+                accepted,
+                answers=self._answers,
+                watches=self._watches,
+                counters=self._counters,
+                backlog=self._backlog,
+            )
             self._clients[number] = client
             nursery.start_soon(self._attend, number, client)
 
@@ -160,6 +170,7 @@ class ApiServer:
             await client.serve(self._commands)
         finally:
             client.close()
+            self._backlog.drop(number)
             del self._clients[number]
             self._counters.connections = len(self._clients)
             self._commands.connection_lost(number, now=trio.current_time())
@@ -177,8 +188,18 @@ class _Client:
     """One connection: its reader performs what is asked, its writer sends what could not be sent at once."""
 
     def __init__(
-        self, number: int, accepted: socket.socket, *, answers: Answers, watches: Watches, counters: Counters
+        self,
+        number: int,
+        accepted: socket.socket,
+        *,
+        answers: Answers,
+        watches: Watches,
+        counters: Counters,
+        backlog: Backlog,
     ) -> None:
+        self._number = number
+        self._backlog = backlog
+        self._ended = trio.CancelScope()
         self._socket = accepted
         self._peer = _peer_of(accepted)
         self._counters = counters
@@ -203,10 +224,11 @@ class _Client:
 
     async def serve(self, commands: Commands) -> None:
         """Return when the client has gone, or has been told why it must."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write, nursery.cancel_scope)
-            await self._read(commands)
-            nursery.cancel_scope.cancel()
+        with self._ended:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, nursery.cancel_scope)
+                await self._read(commands)
+                nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Say what can be said without waiting, the ends of watches included, and close."""
@@ -300,20 +322,29 @@ class _Client:
 
     def _send(self) -> bool:
         """Send what fits now; return whether nothing is left. A client that has gone takes everything."""
+        read = False
         while True:
             if not self._unsent:
                 data, self._owes = self._conversation.output(now=trio.current_time())
                 if not data:
+                    self._backlog.drop(self._number)
                     return True
                 self._unsent = memoryview(data)
             try:
                 count = self._socket.send(self._unsent)
+                read = True
             except BlockingIOError:
+                self._backlog.hold(self._number, len(self._unsent), read=read, close=self._give_up)
                 return False
             except OSError:  # the reader learns the same, and ends the connection
                 count = len(self._unsent)
             self._unsent = self._unsent[count:]
             self._expect_progress(anew=True)
+
+    def _give_up(self) -> None:
+        """Others need the room that this client's unread bytes take."""
+        self._counters.connections_stalled += 1
+        self._ended.cancel()
 
     def _expect_progress(self, *, anew: bool) -> None:
         """Set until when the writer waits: for ever while only events are held; *anew* if something was just taken."""

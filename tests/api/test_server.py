@@ -16,7 +16,7 @@ import trio.testing
 from gossipd.api import server as server_module
 from gossipd.api.server import PATH_BYTES_MAX, ApiServer, Peer
 from gossipd.errors import ConfigError, StorageError
-from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX, WATCH_EVENTS_MAX
+from gossipd.limits import API_UNREAD_BYTES_MAX, API_WATCHES_PER_CONNECTION_MAX, WATCH_EVENTS_MAX
 from tests.fakes_api import FakeCommands, FakeView, a_member, an_instance
 
 pytestmark = pytest.mark.trio
@@ -28,11 +28,11 @@ DEADLINE_S = 20.0
 class Scene:
     """A running server, its fakes, and ways to talk to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, unread_bytes_max: int) -> None:
         self.path = str(folder / "api.sock")
         self.view = FakeView()
         self.commands = FakeCommands(self.view)
-        self.server = ApiServer(self.path, view=self.view, commands=self.commands)
+        self.server = ApiServer(self.path, view=self.view, commands=self.commands, unread_bytes_max=unread_bytes_max)
 
         self.talks: list[Talk] = []
 
@@ -88,8 +88,8 @@ def a_frame(message: object) -> bytes:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Scene]:
-    scene = Scene(folder)
+async def running(folder: Path, *, unread_bytes_max: int = API_UNREAD_BYTES_MAX) -> AsyncIterator[Scene]:
+    scene = Scene(folder, unread_bytes_max)
     with trio.fail_after(DEADLINE_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(scene.server.run)
@@ -295,6 +295,21 @@ async def test_a_watch_that_is_never_read_is_harmless_while_100_000_events_pass(
         assert types[-2:] == ["resync", "snapshot"]
         assert ports == {500}
         assert scene.server.statistics()["resyncs"] == 1
+
+
+async def test_many_watches_that_are_never_read_share_one_budget_and_who_reads_is_served(tmp_path: Path) -> None:
+    async with running(tmp_path, unread_bytes_max=2_000_000) as scene:
+        for number in range(3_000):  # a snapshot of about 1 MB, far more than a socket takes
+            scene.view.put(an_instance(id=f"web-{number}"))
+        for _ in range(10):
+            silent = await scene.connect()
+            await silent.send({"id": 1, "method": "watch"})
+        await until(lambda: scene.server.statistics()["connections_stalled"] >= 5)
+        reader = await scene.connect()
+        await reader.send({"id": 1, "method": "watch"})
+        snapshot = await reader.read()
+        assert "snapshot" in json.dumps(snapshot)[:100]
+        assert scene.server.statistics()["connections"] >= 3
 
 
 async def test_events_reach_a_watcher_and_unwatch_ends_them(tmp_path: Path) -> None:
