@@ -1,6 +1,8 @@
 """Edges of the node: what only shows where machines meet, or at the hands of a strange peer."""
 
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -18,7 +20,7 @@ from gossipd.wire.codec import decode_stream_untrusted, encode_message, join_env
 from gossipd.wire.frames import FrameReader, frame
 from gossipd.wire.messages import Ack, Ping, StreamMessage, SyncOpen
 from gossipd.wire.records import make_record
-from tests.network import KEY, Network, a_service, address_of, members
+from tests.network import KEY, Network, a_service, address_of, instances, members
 
 ELSEWHERE = Address("127.0.0.1", 40_000)
 
@@ -269,3 +271,55 @@ def test_two_that_cannot_agree_do_not_sync_without_a_pause() -> None:
     after = [event for event in net.heard(SyncFinished, one)[began:] if isinstance(event, SyncFinished)]
     assert sum(event.items_received for event in after) >= 3, "it is offered, and refused"
     assert len(after) <= 2 * 240 / 10
+
+
+class Cutting(Network):
+    """Gives what streams carry in pieces of any length, and lets both ends change their minds in between."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed, loss=1.0)
+        self.chance = Random(seed)
+        self.still = False
+
+    def meddle(self, node: Node) -> None:
+        id = f"i{self.chance.randrange(40)}"
+        with suppress(RequestError):
+            if self.chance.random() < 0.6:
+                self.do(
+                    node,
+                    node.register(a_service(id=id, port=self.chance.randint(1, 65_535)), connection=None, now=self.now)[
+                        1
+                    ],
+                )
+            else:
+                self.do(node, node.deregister(id, now=self.now))
+
+    def _carry(self, end: tuple[Address, int], action: SendStream | CloseStream) -> None:
+        if not isinstance(action, SendStream):
+            return super()._carry(end, action)
+        data = action.data
+        while data:
+            size = self.chance.choice([1, 3, 24, 1_000, len(data)])
+            super()._carry(end, SendStream(stream=action.stream, data=data[:size]))
+            data = data[size:]
+            if not self.still and self.chance.random() < 0.3:
+                self.meddle(self.chance.choice(list(self.nodes.values())))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_syncs_opened_by_both_at_once_cut_anywhere_while_both_change_end_in_equal_holdings(seed: int) -> None:
+    net = Cutting(seed)
+    one, other = net.add(0), net.add(1)
+    for _ in range(60):
+        net.meddle(one)
+        net.meddle(other)
+    for _ in range(3):
+        for node, target in ((one, address_of(1)), (other, address_of(0))):
+            net.do(node, node.sync_with(target, now=net.now)[1])
+        net.run(1)
+    net.still = True
+    net.do(one, one.sync_with(address_of(1), now=net.now)[1])
+    net.run(1)
+    assert one._m.items.xor_buckets(16) == other._m.items.xor_buckets(16)
+    assert instances(one, net.now) == instances(other, net.now)
+    assert {event.error for event in net.heard(SyncFinished) if isinstance(event, SyncFinished)} == {None}
