@@ -196,6 +196,12 @@ def _to_all(rumours: Sequence[Rumour]) -> Summary:
     return summarise([rumour.heard_s[-1] for rumour in rumours])
 
 
+def _p99_to_all(rumours: Sequence[Rumour]) -> float:
+    """Return the 99th percentile of the seconds until everybody had heard, infinite for a rumour that somebody missed."""
+    times = sorted(math.inf if rumour.missed else rumour.heard_s[-1] for rumour in rumours)
+    return times[math.ceil(0.99 * len(times)) - 1]
+
+
 def _table(found: Found, seeds: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for (kind, size, loss), rumours in found.items():
@@ -217,7 +223,7 @@ def _table(found: Found, seeds: int) -> Table:
             *("Serf 99.99 % [D]", "copies/member", "never heard"),
         ),
         rows=tuple(rows),
-        notes=("never heard: (rumour, member) pairs left to the next sync.",),
+        notes=("never heard: (rumour, member) pairs left to the next sync; times are of those who heard.",),
     )
 
 
@@ -259,11 +265,9 @@ def _verdicts(found: Found) -> list[Verdict]:
             claim = f"{where}: Serf's 99.99 % bounds the mean until all know"
             verdicts.append(at_most(claim, summary.mean, wanted=serf_s(size, loss), unit=" s"))
         else:
-            claim = f"{where}: p99 until all know, against Serf's 99.99 %"
+            claim = f"{where}: p99 until all know, never if one missed it, against Serf's 99.99 %"
             limit = serf_s(size, loss)
-            verdicts.append(at_most(claim, summary.p99, wanted=limit, beat=limit, unit=" s"))
-            missed = sum(rumour.missed for rumour in rumours)
-            verdicts.append(at_most(f"{where}: pairs that never heard", float(missed), wanted=0))
+            verdicts.append(at_most(claim, _p99_to_all(rumours), wanted=limit, beat=limit, unit=" s"))
         if kind == "gossipd" and size == 1_000:
             copies = summarise([rumour.copies for rumour in rumours]).mean
             verdicts.append(at_most(f"{where}: copies a member", copies, wanted=8, beat=8))

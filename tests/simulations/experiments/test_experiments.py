@@ -1,5 +1,6 @@
 """Every experiment runs, small, and says what it measured; the formulas beside it are those of the papers."""
 
+import math
 from pathlib import Path
 
 import click
@@ -90,6 +91,14 @@ def test_a_rumour_counts_what_each_tick_costs() -> None:
     assert all(len(rumour.heard_s) == 20 and rumour.heard_s[0] == 0 for rumour in ticks)
     assert all(8 <= rumour.copies <= 10 for rumour in ticks)  # 4 x 2 by the cap, in threes
     assert rumours.measure("gossipd", 20, 0.0, 1, seed=1)[0].heard_s[-1] < 0.1 < ticks[0].heard_s[-1]
+
+
+def test_a_rumour_that_somebody_missed_never_reached_all() -> None:
+    heard = rumours.Rumour(heard_s=(0.0, 0.2), copies=1.0, missed=0)
+    missed = rumours.Rumour(heard_s=(0.0,), copies=1.0, missed=1)
+    assert rumours._p99_to_all([heard] * 200) == 0.2
+    assert rumours._p99_to_all([heard] * 100 + [missed]) == 0.2
+    assert rumours._p99_to_all([heard] * 50 + [missed]) == math.inf
 
 
 def test_verdicts_about_healthy_members_are_told_from_those_about_the_stalling() -> None:
