@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 
 from simulations.experiments.result import Cell, Table
 
-WIDTH = 200
+WIDTH = 240
 
 
 def shown(cell: Cell) -> str:
