@@ -1,9 +1,10 @@
-"""python -m simulations: list the stories, run one, replay a line; measure what papers published."""
+"""python -m simulations: list the stories, run one, replay a line; sweep seeds; measure what papers published, and report it."""
 
 import sys
 
 import click
 
+from simulations import random_worlds, report, sweep
 from simulations.experiments.command import register
 from simulations.picture import Timeline, draw
 from simulations.replay import Replay, parse
@@ -76,10 +77,10 @@ def _run(asked: Replay, *, width: int) -> int:
 
 def _story(asked: Replay) -> Story:
     make = STORIES.get(asked.name)
-    if make is None:
+    if make is None and not asked.name.startswith(random_worlds.PREFIX):
         raise click.UsageError(f"story {asked.name!r}, expected one of: {', '.join(STORIES)}")
     try:
-        return make(asked.nodes)
+        return random_worlds.story_of(asked.name, asked.nodes) if make is None else make(asked.nodes)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -99,6 +100,8 @@ def _report(asked: Replay, outcome: Outcome) -> int:
 
 
 register(main)
+sweep.register(main)
+report.register(main)
 
 if __name__ == "__main__":
     main(prog_name="python -m simulations")

@@ -2,5 +2,7 @@
 
 from hypothesis import settings
 
-settings.register_profile("gossipd", deadline=None)  # speed is measured by the benchmark, never asserted: machines are busy
+settings.register_profile(
+    "gossipd", deadline=None
+)  # speed is measured by the benchmark, never asserted: machines are busy
 settings.load_profile("gossipd")

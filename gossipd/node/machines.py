@@ -182,7 +182,7 @@ class Machines:
             case SyncFinished() if event.error is None:
                 self._pace_syncs(event, now=now)
                 if event.opened_by_us:
-                    self.isolation.answered(live=len(self.table.live), now=now)
+                    self.isolation.heard(live=len(self.table.live), now=now)
             case _:
                 pass
         self.actions.append(Publish(event=event))
