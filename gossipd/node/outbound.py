@@ -65,7 +65,9 @@ class Outbound:
     def spread_due(self, *, recently_dead_s: float, now: float) -> list[SendDatagram]:
         """Return the pushes and ticks of gossip that are due."""
         table = self._table
-        audience = Audience(table.live, table.neighbours(), table.recently_dead(within_s=recently_dead_s, now=now))
+        audience = Audience(
+            table.live, table.neighbours(), lambda: table.recently_dead(within_s=recently_dead_s, now=now)
+        )
         batches = self._spreader.handle_timer(audience, room=self._room, now=now)
         return [
             self._seal(tuple(table.rows[name].claim.address for name in batch.targets), batch.payloads)

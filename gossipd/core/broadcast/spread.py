@@ -6,7 +6,7 @@ Dissemination", Middleware 2007). What is lost on the way comes with later ticks
 """
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from random import Random
 
@@ -23,7 +23,8 @@ class Audience:
 
     live: list[NodeId]
     neighbours: list[NodeId]
-    recently_dead: list[NodeId]
+    recently_dead: Callable[[], list[NodeId]]
+    """Asked by ticks alone: a push, which is far more frequent, need not walk the dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Spreader:
         return batches
 
     def _tick(self, audience: Audience, *, room: int) -> list[Batch]:
-        pool = audience.live + audience.recently_dead
+        pool = audience.live + audience.recently_dead()
         if not pool:
             self.membership.clear()  # nobody to tell; whoever comes gets it by sync
             self.catalog.clear()

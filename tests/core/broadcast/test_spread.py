@@ -23,7 +23,7 @@ def an_audience(
     live: list[NodeId] = CREW, *, neighbours: list[NodeId] | None = None, recently_dead: list[NodeId] | None = None
 ) -> Audience:
     ring = live[:1] + live[-1:] if len(live) > 1 else live
-    return Audience(live, ring if neighbours is None else neighbours, recently_dead or [])
+    return Audience(live, ring if neighbours is None else neighbours, lambda: recently_dead or [])
 
 
 def told(batches: list[Batch]) -> set[NodeId]:
