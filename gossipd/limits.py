@@ -145,3 +145,21 @@ WATCH_EVENTS_MAX = 256
 
 OPEN_PROBES_MAX = 512
 """Relayed probes in flight for others: 3 helpers x 1 probe/s x 0.5 s each for 300 peers at once."""
+
+CHECKS_PER_INSTANCE_MAX = 16
+"""Checks of one instance: a listener, an endpoint or two, a script; more belong into one script."""
+
+CHECKS_MAX = 4_096
+"""Checks that one daemon runs: 1,000 instances with a handful each; at 10 s intervals, 400 a second."""
+
+CHECK_OUTPUT_BYTES_MAX = 65_536
+"""Largest *output_bytes_max* of a check: 4,096 checks of 4 KiB, the default, are 16 MB."""
+
+CHECK_TARGET_BYTES_MAX = 2_048
+"""A URL, a path, or a command line of a check."""
+
+REASON_BYTES_MAX = 256
+"""Why something drains or is under maintenance: a sentence."""
+
+REGISTRATIONS_PER_UID_MAX = 1_024
+"""Instances that the clients of one user may hold; root is bounded by the node's quota alone."""

@@ -37,12 +37,47 @@ class Claim:
     age_s: int = field(default=0, compare=False)
 
 
+class Health(IntEnum):
+    """What the checks of an instance say, the gravest of them; Consul's words."""
+
+    PASSING = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+class Mode(IntEnum):
+    """What people, or a farewell, have decided about an instance or a node, whatever its checks say."""
+
+    NORMAL = 0
+    DRAINING = 1
+    """It finishes the work that it has and is to get no more."""
+    MAINTENANCE = 2
+    """It is to get no work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How an instance is, as its owner sees it; travels in its record, so that everybody sees the same.
+
+    *damped*: it changed so often that it is held out until it has been quiet (RFC 2439). *reason* tells people why *mode* is not
+    NORMAL, 0 to 256 bytes.
+    """
+
+    health: Health = Health.PASSING
+    mode: Mode = Mode.NORMAL
+    damped: bool = False
+    reason: str = ""
+
+
+NORMAL_STATE = State()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """One instance of a service, as its owner registered it. *address* None means: the owner's own address.
 
     *name* is a DNS label, *id* is unique on its owner (1 to 128 bytes), *port* 1 to 65535, *weight* 0 to 65535.
-    *tags* are sorted and unique, *metadata* is sorted by key.
+    *tags* are sorted and unique, *metadata* is sorted by key. *state* is the owner's to change, not the registering client's.
     """
 
     name: str
@@ -53,14 +88,20 @@ class Service:
     tags: tuple[str, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
     weight: int = 1
+    state: State = NORMAL_STATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeInfo:
-    """What a node says of itself: *labels* (zone, region, ...) sorted by key, and the *software* version it runs."""
+    """What a node says of itself: *labels* (zone, region, ...) sorted by key, and the *software* version it runs.
+
+    *mode* other than NORMAL holds for all its instances, *reason* tells people why (0 to 256 bytes).
+    """
 
     labels: tuple[tuple[str, str], ...] = ()
     software: str = ""
+    mode: Mode = Mode.NORMAL
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ FLOORS = {
     "ids": 0,
     "limits": 0,
     "records": 0,
+    "checks": 0,
     "config": 0,
     "validation": 0,
     "wire": 1,
@@ -37,6 +38,7 @@ FLOORS = {
 SAME_FLOOR = {
     "ids": ("errors", "limits"),
     "records": ("errors", "ids", "limits"),
+    "checks": ("errors", "ids", "limits", "records", "validation"),
     "config": ("errors", "ids", "limits"),
     "validation": ("errors", "ids", "limits", "records"),
     "core.checks": ("core.catalog",),
