@@ -155,6 +155,14 @@ def test_a_simulation_may_import_the_node_and_its_own() -> None:
     assert simulation_offences(Module(name="simulations.world", is_package=False, text=source)) == []
 
 
+def test_only_the_check_against_reality_may_import_the_client() -> None:
+    for name, offences in (("simulations.reality.real", 0), ("simulations.realityish", 1), ("simulations.world", 1)):
+        module = Module(name=name, is_package=False, text="from gossipd.client import Client")
+        assert len(simulation_offences(module)) == offences, name
+    daemon = Module(name="simulations.reality.real", is_package=False, text="from gossipd.daemon import run_daemon")
+    assert [offence.rule for offence in simulation_offences(daemon)] == ["simulation"]
+
+
 def test_a_module_is_reported_from_the_first_line_too_many() -> None:
     longest = Module(name="gossipd.ids", is_package=False, text="x = 1\n" * MODULE_LINES_MAX)
     longer = Module(name="gossipd.ids", is_package=False, text=longest.text + "x = 1\n")

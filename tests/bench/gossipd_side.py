@@ -6,11 +6,11 @@ from statistics import median
 from typing import Any
 
 from gossipd.client import Client
+from simulations.reality.cluster import Cluster, Daemon, wait_until
+from simulations.reality.sockets import Watchers
 from tests.bench.api_bench import measure_pipelined, measure_sequential
 from tests.bench.machine import Traffic, cpu_seconds, loopback_traffic, memory_of
 from tests.bench.results import percentile
-from tests.bench.sockets import Watchers
-from tests.e2e.cluster import Cluster, Daemon, wait_until
 
 SETTLE_S = 10.0
 """Quiet time before idleness is measured: what joining set off has died down."""

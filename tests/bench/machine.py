@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.e2e.cluster import memory_bytes
+from simulations.reality.cluster import memory_bytes
 
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000

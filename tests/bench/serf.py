@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import msgpack
 
-from tests.e2e.cluster import free_port, wait_until
+from simulations.reality.cluster import free_port, wait_until
 
 HOST = "127.0.0.1"
 

@@ -15,7 +15,7 @@ from gossipd.limits import DATAGRAM_BYTES_MAX
 from gossipd.records import Claim, Status
 from gossipd.wire.codec import decode_envelope_untrusted, encode_message, join_envelope
 from gossipd.wire.messages import Envelope, Message, Ping
-from tests.e2e.cluster import Daemon, wait_until
+from simulations.reality.cluster import Daemon, wait_until
 
 FLOOD_MAX = 20_000
 """Most datagrams of one flood: a few seconds of loopback."""

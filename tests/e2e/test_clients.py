@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gossipd.limits import API_CONNECTIONS_MAX
-from tests.e2e.cluster import Cluster, Daemon, wait_until
+from simulations.reality.cluster import Cluster, Daemon, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gossipd.errors import RequestError
-from tests.e2e.cluster import Cluster, Daemon, wait_until
+from simulations.reality.cluster import Cluster, Daemon, wait_until
 
 pytestmark = pytest.mark.slow
 

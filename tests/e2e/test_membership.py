@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.e2e.cluster import Cluster, alive, wait_until
+from simulations.reality.cluster import Cluster, alive, wait_until
 
 pytestmark = pytest.mark.slow
 

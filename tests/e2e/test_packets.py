@@ -7,7 +7,7 @@ import pytest
 
 from gossipd.limits import DATAGRAM_BYTES_MAX, SEAL_HEADER_BYTES, SEAL_TAG_BYTES
 from gossipd.wire.messages import Ack
-from tests.e2e.cluster import Cluster, wait_until
+from simulations.reality.cluster import Cluster, wait_until
 from tests.e2e.packets import Stranger, a_death, a_ping, dropped_since, flipped, total, wait_dropped
 
 pytestmark = pytest.mark.slow

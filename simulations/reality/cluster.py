@@ -251,10 +251,12 @@ class Cluster:
         key: str | None = None,
         options: Mapping[str, str | Path | None] | None = None,
         labels: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
     ) -> Daemon:
         """Start *name* and return at once. *key* is what it is called here, if two have one name; *options* replace flags.
 
-        Without *port* a restart listens where it did before.
+        Without *port* a restart listens where it did before. *through* is a command that becomes the one it is given, such as
+        nsenter's.
         """
         key = key or name
         directory = self.directory / key
@@ -272,7 +274,7 @@ class Cluster:
         flags |= {"socket": directory / "api.sock", "data-dir": directory / "data", "keyring": self.keyring}
         flags |= {"log-format": "json", "log-level": "debug" if self.profile == "local" else "info"}
         flags |= options or {}
-        command = [sys.executable, "-m", "gossipd", "run"]
+        command = [*through, sys.executable, "-m", "gossipd", "run"]
         for flag, value in flags.items():
             command += [] if value is None else [f"--{flag}", str(value)]
         for target in join:
@@ -318,7 +320,7 @@ class Cluster:
         """Print the last lines of every log; pytest shows them beside a failure."""
         for key, daemon in self.daemons.items():
             print(
-                f"---- {key} ({'running' if daemon.running else daemon.process.returncode}) {' '.join(daemon.command[4:])}"
+                f"---- {key} ({'running' if daemon.running else daemon.process.returncode}) {' '.join(daemon.command)}"
             )
             print("\n".join(daemon.log_path.read_text(errors="replace").splitlines()[-lines:]))
 
