@@ -64,8 +64,25 @@ class InstanceRow:
     metadata: dict[str, str]
     weight: int
     status: str
-    """passing; or unreachable: its node is believed failed."""
+    """The gravest of unreachable (its node is believed failed), maintenance, draining, critical, warning, passing."""
+    ready: bool
+    """It is to get new work: passing or warning, reachable, neither draining nor under maintenance, not damped."""
+    serving: bool
+    """It still answers: ready, or draining while its checks do not say critical."""
+    terminating: bool
+    """It, or its node, is draining: it finishes the work that it has, and goes."""
+    degraded: bool
+    """Its node may be gone, and the row is the last good one: the collapse guard or isolation keeps it."""
+    damped: bool
+    """It changed so often that its owner holds it out until it has been quiet; its status is critical."""
+    reason: str | None
+    """Why it is draining or under maintenance, in its owner's words."""
+    zone: str | None
+    """Its node's label "zone"."""
+    region: str | None
+    """Its node's label "region"."""
     node_status: str
+    """The member's status; failed beside another *status* than unreachable: the verdict is held, or the row kept."""
     age_s: float
     """Seconds since its node was last vouched for."""
 
@@ -75,7 +92,9 @@ class ServiceRow:
     name: str
     instances: int
     """All that are known."""
+    ready: int
     passing: int
+    degraded: int
     nodes: int
     tags: list[str]
     """Union over the instances, sorted."""

@@ -36,6 +36,14 @@ def an_instance(node: str = "n1", **changes: Any) -> dict[str, Any]:
         "metadata": {},
         "weight": 1,
         "status": "passing",
+        "ready": True,
+        "serving": True,
+        "terminating": False,
+        "degraded": False,
+        "damped": False,
+        "reason": None,
+        "zone": "a",
+        "region": None,
         "node_status": "alive",
         "age_s": 0.2,
     }
@@ -43,4 +51,12 @@ def an_instance(node: str = "n1", **changes: Any) -> dict[str, Any]:
 
 
 def a_service(name: str = "web", **changes: Any) -> dict[str, Any]:
-    return {"name": name, "instances": 3, "passing": 2, "nodes": 3, "tags": ["v1", "v2"]} | changes
+    return {
+        "name": name,
+        "instances": 3,
+        "ready": 2,
+        "passing": 2,
+        "degraded": 0,
+        "nodes": 3,
+        "tags": ["v1", "v2"],
+    } | changes
