@@ -32,12 +32,13 @@ class Http:
     """Passing on an expected status, warning on 429 (Too Many Requests), else critical; redirects are not followed."""
 
     url: str
-    """http://host[:port]/path, https://..., or a path that begins with '/': then the instance's address and port, over http."""
+    """http://host[:port]/path or https://...; without a host, /path (over http) or https:/path: the instance's own address."""
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
+    """Sorted by name; a name may come more than once."""
     body: str = ""
     expect: tuple[int, ...] = ()
-    """Statuses that pass; empty: every 2xx."""
+    """Statuses that pass, sorted; empty: every 2xx."""
     body_bytes_max: int = 65_536
     """Bytes of the answer's body that are read; what is longer fails the check."""
     tls_skip_verify: bool = False
@@ -96,7 +97,7 @@ class Check:
     interval_s: float = 10.0
     """Seconds between the beginnings of two tries; stretched while it fails (`ChecksConfig`)."""
     timeout_s: float = 5.0
-    """Seconds that one try may take; at most *interval_s*."""
+    """Seconds that one try may take; at most *interval_s*, and 5 or that when it is not given."""
     success_before_passing: int = 1
     """Successes in a row that it takes to become passing."""
     failures_before_warning: int = 1

@@ -156,7 +156,34 @@ CHECK_OUTPUT_BYTES_MAX = 65_536
 """Largest *output_bytes_max* of a check: 4,096 checks of 4 KiB, the default, are 16 MB."""
 
 CHECK_TARGET_BYTES_MAX = 2_048
-"""A URL, a path, or a command line of a check."""
+"""A URL, a path, all headers together, or a command line of a check: 4,096 checks of 2 KiB are 8 MB."""
+
+CHECK_HEADERS_MAX = 32
+"""Headers that an http check sends."""
+
+CHECK_ARGS_MAX = 64
+"""Program and arguments of a script check."""
+
+CHECK_BODY_BYTES_MAX = 4_096
+"""Body that an http check sends: a small document."""
+
+CHECK_ANSWER_BYTES_MAX = 1024 * 1024
+"""Largest *body_bytes_max* of an http check. The answer's body is counted, not kept, but for the check's output."""
+
+CHECK_INTERVAL_S_MIN = 0.1
+"""Shortest interval of a check, and shortest life of a report: a check costs a connection or a process each time."""
+
+CHECK_INTERVAL_S_MAX = 86_400
+"""The longest of both: a day."""
+
+CHECK_TIMEOUT_S_MIN = 0.01
+"""Shortest time that a try may be given."""
+
+CHECK_DEREGISTER_S_MAX = 30 * 86_400
+"""Longest wait before an instance that stays critical is deregistered: 30 days."""
+
+CHECK_STREAK_MAX = 1_000
+"""Largest number of results in a row that a check may be told to wait for: at 10 s, almost three hours."""
 
 REASON_BYTES_MAX = 256
 """Why something drains or is under maintenance: a sentence."""

@@ -13,6 +13,7 @@ from gossipd.limits import (
     LABEL_KEY_BYTES_MAX,
     LABEL_VALUE_BYTES_MAX,
     LABELS_MAX,
+    REASON_BYTES_MAX,
     RECORD_KEY_BYTES_MAX,
     SERVICE_ID_BYTES_MAX,
 )
@@ -37,11 +38,12 @@ def check_service(service: Service) -> Service:
     _label("name", service.name)
     check_text("id", service.id, bytes_max=SERVICE_ID_BYTES_MAX)
     check_integer("port", service.port, 1, 65_535)
-    address = None if service.address is None else _host("address", service.address)
+    address = None if service.address is None else check_host("address", service.address)
     _label("protocol", service.protocol)
     tags = _tags(service.tags)
     metadata = check_labels(service.metadata, field="metadata")
     check_integer("weight", service.weight, 0, 65_535)
+    check_reason(service.state.reason)
     if (address, tags, metadata) == (service.address, service.tags, service.metadata):
         return service
     return replace(service, address=address, tags=tags, metadata=metadata)
@@ -50,7 +52,9 @@ def check_service(service: Service) -> Service:
 def check_node_info(info: NodeInfo) -> NodeInfo:
     """Return *info* with its labels sorted by key. Raises: ValueError."""
     software = check_text("software", info.software, bytes_min=0, bytes_max=LABEL_KEY_BYTES_MAX)
-    return NodeInfo(labels=check_labels(info.labels), software=software)
+    return NodeInfo(
+        labels=check_labels(info.labels), software=software, mode=info.mode, reason=check_reason(info.reason)
+    )
 
 
 def check_labels(pairs: Iterable[tuple[str, str]], *, field: str = "labels") -> tuple[tuple[str, str], ...]:
@@ -67,6 +71,11 @@ def check_labels(pairs: Iterable[tuple[str, str]], *, field: str = "labels") -> 
             raise ValueError(f"{field}: more than {LABELS_MAX} entries, expected at most {LABELS_MAX}")
         labels[key] = _value(f"{field}[{shown(key)}]", value)
     return tuple(sorted(labels.items()))
+
+
+def check_reason(reason: str) -> str:
+    """Return *reason*, text for people of at most REASON_BYTES_MAX bytes. Raises: ValueError."""
+    return check_text("reason", reason, bytes_min=0, bytes_max=REASON_BYTES_MAX)
 
 
 def check_record_key(key: str) -> str:
@@ -89,6 +98,27 @@ def check_integer(field: str, value: int, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{field}={shown(value)}, expected {least} to {most}")
     return value
+
+
+def check_host(field: str, value: str) -> str:
+    """Return *value*: an IP address in canonical form, or a host name (RFC 1123 section 2.1) in lower case.
+
+    Raises: ValueError.
+    """
+    _string(field, value)
+    expected = f"{field}={shown(value)}, expected an IP address or a host name of at most {HOST_BYTES_MAX} bytes"
+    if len(value) > HOST_BYTES_MAX or "%" in value:
+        raise ValueError(expected)
+    try:
+        ip = ipaddress.ip_address(value)
+    except ValueError:
+        labels = value.split(".")
+        if labels[-1].isdigit() or not all(map(_HOST_LABEL.fullmatch, labels)):
+            raise ValueError(expected) from None
+        return value.lower()
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        raise ValueError(f"{field}={shown(value)}, expected {ip.ipv4_mapped}: an IPv4 address in its own form")
+    return str(ip)
 
 
 def _label(field: str, value: str) -> None:
@@ -114,24 +144,6 @@ def _tags(tags: Iterable[str]) -> tuple[str, ...]:
     if len(unique) > LABELS_MAX:
         raise ValueError(f"tags: {len(unique)} tags, expected at most {LABELS_MAX}")
     return tuple(unique)
-
-
-def _host(field: str, value: str) -> str:
-    """Return *value*: an IP address in canonical form, or a host name (RFC 1123 section 2.1) in lower case."""
-    _string(field, value)
-    expected = f"{field}={shown(value)}, expected an IP address or a host name of at most {HOST_BYTES_MAX} bytes"
-    if len(value) > HOST_BYTES_MAX or "%" in value:
-        raise ValueError(expected)
-    try:
-        ip = ipaddress.ip_address(value)
-    except ValueError:
-        labels = value.split(".")
-        if labels[-1].isdigit() or not all(map(_HOST_LABEL.fullmatch, labels)):
-            raise ValueError(expected) from None
-        return value.lower()
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        raise ValueError(f"{field}={shown(value)}, expected {ip.ipv4_mapped}: an IPv4 address in its own form")
-    return str(ip)
 
 
 def _string(field: str, value: str) -> None:
