@@ -3,6 +3,7 @@
 Opens no file; where a setting comes from (TOML, flag, environment) is the shell's business.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -141,11 +142,58 @@ class LeaveConfig:
     """Most seconds that leaving may take; what was not heard by then is left to the failure detector."""
     linger_s: float = 1.0
     """Seconds to go on answering probes after the news has been sent, or leaving would look like a crash."""
+    drain_s: float = 1.0
+    """Least seconds that a node with instances is draining before it leaves, so that clients have gone elsewhere; take what
+    they may keep an answer for. Within timeout_s."""
 
     def __post_init__(self) -> None:
-        _check("leave", self, timeout_s=(0.05, 600), linger_s=(0, 60))
+        _check("leave", self, timeout_s=(0.05, 600), linger_s=(0, 60), drain_s=(0, 600))
         if self.linger_s > self.timeout_s:
             raise ConfigError(f"leave.linger_s={self.linger_s!r}, expected at most leave.timeout_s={self.timeout_s!r}")
+        room_s = self.timeout_s - self.linger_s
+        if self.drain_s > room_s:
+            raise ConfigError(
+                f"leave.drain_s={self.drain_s!r}, expected at most {room_s:g}: leave.timeout_s without leave.linger_s"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksConfig:
+    """How this node runs health checks, and how long what flaps is held out (RFC 2439, route flap damping)."""
+
+    concurrent: int = 64
+    """Checks that may run at once; further ones wait, and their lateness is counted."""
+    jitter: float = 0.1
+    """Part of its interval by which each start is moved at random, so that checks of many nodes do not meet."""
+    backoff_most: float = 4.0
+    """Most by which the interval of a check that goes on failing is stretched; 1 for never."""
+    damping_half_life_s: float = 60.0
+    """Seconds in which the penalty of an instance halves."""
+    damping_penalty: int = 1_000
+    """What each change from ready to not ready adds to it; 0 switches damping off."""
+    damping_suppress: int = 3_000
+    """Penalty from which on an instance is held out, whatever its checks say."""
+    damping_reuse: int = 1_000
+    """Penalty below which it is let in again; below damping_suppress."""
+    damping_hold_most_s: float = 600.0
+    """Most seconds that an instance which has become quiet is still held out."""
+
+    def __post_init__(self) -> None:
+        _check("checks", self, concurrent=(1, 4_096), jitter=(0, 1), backoff_most=(1, 64))
+        _check("checks", self, damping_half_life_s=(1, 86_400), damping_penalty=(0, 1_000_000))
+        _check("checks", self, damping_suppress=(1, 1_000_000_000), damping_reuse=(1, 1_000_000_000))
+        _check("checks", self, damping_hold_most_s=(1, 86_400))
+        if self.damping_reuse >= self.damping_suppress:
+            raise ConfigError(
+                f"checks.damping_reuse={self.damping_reuse!r}, expected below"
+                f" checks.damping_suppress={self.damping_suppress!r}"
+            )
+        least_s = self.damping_half_life_s * math.log2(self.damping_suppress / self.damping_reuse)
+        if self.damping_hold_most_s < least_s:  # its penalty could never reach damping_suppress
+            raise ConfigError(
+                f"checks.damping_hold_most_s={self.damping_hold_most_s!r}, expected at least {least_s:.1f}: the time in"
+                " which the penalty decays from checks.damping_suppress to checks.damping_reuse"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +206,7 @@ class ProtocolConfig:
     sync: SyncConfig = field(default_factory=SyncConfig)
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     leave: LeaveConfig = field(default_factory=LeaveConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
 
 
 LAN = ProtocolConfig()
@@ -169,7 +218,7 @@ WAN = replace(
     suspicion=replace(LAN.suspicion, factor=6.0),
     gossip=replace(LAN.gossip, interval_s=0.5, fanout=4, eager_window_s=0.02, to_dead_s=60.0),
     sync=replace(LAN.sync, interval_s=60.0, timeout_s=30.0, reconnect_interval_s=5.0),
-    leave=replace(LAN.leave, timeout_s=10.0, linger_s=3.0),
+    leave=replace(LAN.leave, timeout_s=10.0, linger_s=3.0, drain_s=3.0),
 )
 """Members far apart: round trips up to a second."""
 
@@ -179,7 +228,7 @@ LOCAL = replace(
     suspicion=replace(LAN.suspicion, factor=3.0),
     gossip=replace(LAN.gossip, interval_s=0.1, retransmit_factor=2.0, to_dead_s=15.0),
     sync=replace(LAN.sync, interval_s=10.0, timeout_s=2.0, seed_interval_s=5.0),
-    leave=replace(LAN.leave, timeout_s=3.0, linger_s=0.3),
+    leave=replace(LAN.leave, timeout_s=3.0, linger_s=0.3, drain_s=0.2),
 )
 """Everything on one machine: demos and tests."""
 

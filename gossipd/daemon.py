@@ -17,6 +17,7 @@ import trio
 
 from gossipd import __version__
 from gossipd.api.server import ApiServer
+from gossipd.checks import Check
 from gossipd.config import ProtocolConfig
 from gossipd.daemon_config import PORT, RELOADABLE, DaemonConfig
 from gossipd.errors import ConfigError, GossipdError, StorageError
@@ -33,6 +34,7 @@ from gossipd.shell.driver import Driver
 from gossipd.shell.eventlog import EventLog
 from gossipd.shell.log import Log
 from gossipd.shell.notify import Notifier
+from gossipd.shell.pids import Pids
 from gossipd.shell.resolve import Seeds
 from gossipd.shell.saver import Saver
 from gossipd.shell.streams import Streams
@@ -41,6 +43,16 @@ from gossipd.shell.watchdog import Watchdog
 
 REPLY_S = 0.2
 """Seconds that the local door stays open after leaving, so that whoever asked for it gets the answer."""
+
+
+class NoCheckers:
+    """Tries nothing."""
+
+    def run(self, run: int, check: Check, service: Service, host: str) -> None:
+        pass
+
+    def cancel(self, run: int) -> None:
+        pass
 
 
 class ForcedExit(GossipdError):
@@ -145,7 +157,10 @@ class _Daemon:
         timeout_s = config.protocol.sync.timeout_s
         self._udp = Udp([each.udp for each in bound], log=log)
         self._streams = Streams([each.tcp for each in bound], write_timeout_s=timeout_s, log=log)
-        self._driver = Driver(self._node, datagrams=self._udp, streams=self._streams)
+        self._pids = Pids(lambda pid: self._driver.pid_exited(pid))
+        self._driver = Driver(
+            self._node, datagrams=self._udp, streams=self._streams, checks=NoCheckers(), pids=self._pids
+        )
         self._watchdog = Watchdog(self._node, config.protocol.probe, log=log)
         self._watchdog.attach(self._driver)
         self._driver.subscribe(EventLog(log).hear)
@@ -195,6 +210,7 @@ class _Daemon:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._streams.run, self._driver)
+                await nursery.start(self._pids.run)
                 nursery.start_soon(self._udp.run, self._driver.receive_datagram)
                 await nursery.start(self._api.run)
                 if signals:

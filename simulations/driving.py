@@ -8,7 +8,18 @@ from typing import Any, assert_never
 
 from gossipd.core.events import EpochRaised, Event, LeaveFinished, MemberChanged, RegistrationsChanged
 from gossipd.ids import Address, NodeId
-from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendDatagram, SendStream
+from gossipd.node.actions import (
+    Action,
+    CancelCheck,
+    CloseStream,
+    OpenStream,
+    Publish,
+    RunCheck,
+    SendDatagram,
+    SendStream,
+    UnwatchPid,
+    WatchPid,
+)
 from gossipd.records import Service
 from simulations.beliefs import UNKNOWN, Beliefs
 from simulations.engine import EVENT, RECEIVED, STREAMED, WOKEN, Engine
@@ -185,6 +196,8 @@ class Driving(Engine):
                     self.streams.close(host, action)
                 case OpenStream():
                     self.streams.open(host, action, self._by_address.get(action.target))
+                case RunCheck() | CancelCheck() | WatchPid() | UnwatchPid():
+                    raise NotImplementedError
                 case _:
                     assert_never(action)
 

@@ -14,6 +14,7 @@ from gossipd.crypto.keyring import Keyring
 from gossipd.ids import Address
 from gossipd.node.actions import Action
 from gossipd.node.node import Node
+from gossipd.node.view import KEPT
 from gossipd.records import Service
 from simulations import inside
 from simulations.driving import Driving
@@ -202,7 +203,7 @@ class World(Driving):
 
     def register(self, number: int, service: Service) -> bool:
         """Register *service*, kept, on host *number*."""
-        return self.command(number, lambda node, now: node.register(service, connection=None, now=now)[1])
+        return self.command(number, lambda node, now: node.register(service, holder=KEPT, now=now)[1])
 
     def deregister(self, number: int, id: str) -> bool:
         """Withdraw instance *id* on host *number*."""

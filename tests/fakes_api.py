@@ -5,16 +5,21 @@ from dataclasses import fields, replace
 
 import trio
 
+from gossipd.checks import Check, CheckResult
 from gossipd.core.events import MemberChanged, RecordChanged
 from gossipd.errors import RequestError
 from gossipd.ids import Address, Incarnation, NodeId, Version
 from gossipd.node.statistics import Statistics
 from gossipd.node.view import (
+    CheckRow,
+    DrainRow,
     Evidence,
     EvidenceRow,
+    Holder,
     Info,
     InstanceRow,
     MemberRow,
+    NodeStateRow,
     RegistrationRow,
     ServiceRow,
     Trust,
@@ -104,6 +109,8 @@ class FakeView:
         self.rows: dict[tuple[str, str], InstanceRow] = {}
         self.people: dict[str, MemberRow] = {"ann": a_member("ann")}
         self.reads = 0
+        self.registered: list[RegistrationRow] = []
+        self.checked: list[CheckRow] = []
 
     def put(self, row: InstanceRow) -> RecordChanged:
         self.rows[row.node, row.id] = row
@@ -179,6 +186,17 @@ class FakeView:
         row = EvidenceRow(ago_s=1.5, what="it answered", accuser=None, source="bob", how="probe")
         return Evidence(subject=subject, kind="member", belief="alive", history=[row])
 
+    def registrations(self, *, now: float) -> list[RegistrationRow]:
+        return self.registered
+
+    def checks(self, id: str | None = None, *, now: float) -> list[CheckRow]:
+        if id is not None and id not in {row.id for row in self.registered}:
+            raise RequestError("not_found", f"id={id!a}, expected the id of a registration of this node")
+        return [row for row in self.checked if id in (None, row.instance)]
+
+    def node_state(self, *, now: float) -> NodeStateRow:
+        return NodeStateRow(mode="normal", reason=None, drain=None)
+
     def statistics(self, *, now: float) -> Statistics:
         values: dict[str, object] = {field.name: 0 for field in fields(Statistics)}
         values.update(dropped={"replayed": 2}, records_refused={}, isolated=self.isolated)
@@ -202,19 +220,23 @@ class FakeCommands:
 
     def __init__(self, view: FakeView | None = None) -> None:
         self.view = view
-        self.registered: dict[str, tuple[Service, int | None]] = {}
+        self.registered: dict[str, tuple[Service, Holder]] = {}
+        self.checks: dict[str, tuple[Check, ...]] = {}
+        self.asked: list[tuple[object, ...]] = []
+        """All other commands with what they were given."""
         self.lost: list[int] = []
         self.joined: list[tuple[str, ...]] = []
         self.left = False
         self.join_may_end: trio.Event | None = None
 
-    def register(self, service: Service, *, connection: int | None, now: float) -> RegistrationRow:
-        self.registered[service.id] = (service, connection)
+    def register(
+        self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
+    ) -> RegistrationRow:
+        self.registered[service.id] = (service, holder)
+        self.checks[service.id] = tuple(checks)
         if self.view is not None:
             self.view.put(an_instance(service.name, id=service.id, port=service.port))
-        return RegistrationRow(
-            id=service.id, service=service.name, holder="kept" if connection is None else "connection"
-        )
+        return RegistrationRow(id=service.id, service=service.name, holder=holder.kind, checks=len(checks))
 
     def deregister(self, id: str, *, now: float) -> None:
         if self.registered.pop(id, None) is None:
@@ -224,6 +246,35 @@ class FakeCommands:
 
     def connection_lost(self, connection: int, *, now: float) -> None:
         self.lost.append(connection)
+
+    def renew(self, id: str, *, now: float) -> None:
+        self._ask("renew", id)
+
+    def report(self, id: str, check: str | None, result: CheckResult, *, now: float) -> None:
+        self._ask("report", id, check, result)
+
+    def drain(self, id: str | None, *, reason: str = "", deadline_s: float | None = None, now: float) -> DrainRow:
+        self._ask("drain", id, reason, deadline_s)
+        return DrainRow(since_s=0.0, deadline_left_s=deadline_s, heard=False, remaining=None, done=False)
+
+    def undrain(self, id: str | None, *, now: float) -> None:
+        self._ask("undrain", id)
+
+    def maintain(self, id: str | None, *, reason: str | None, now: float) -> None:
+        self._ask("maintain", id, reason)
+
+    def progress(self, id: str, remaining: int, *, now: float) -> DrainRow:
+        self._ask("progress", id, remaining)
+        return DrainRow(since_s=1.0, deadline_left_s=None, heard=True, remaining=remaining, done=remaining == 0)
+
+    def undamp(self, id: str, *, now: float) -> None:
+        self._ask("undamp", id)
+
+    def _ask(self, what: str, id: str | None, *given: object) -> None:
+        """Note the command; only registered instances and the node can be asked about."""
+        if id is not None and id not in self.registered:
+            raise RequestError("not_found", f"id={id!a}, expected the id of a registration of this node")
+        self.asked.append((what, id, *given))
 
     async def join(self, targets: Sequence[str]) -> dict[str, str | None]:
         self.joined.append(tuple(targets))

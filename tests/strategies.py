@@ -6,7 +6,19 @@ from hypothesis import strategies as st
 
 from gossipd.ids import Address, Incarnation, NodeId, Version
 from gossipd.limits import RECORD_BYTES_MAX
-from gossipd.records import Claim, Content, NodeInfo, Opaque, Record, Service, Status
+from gossipd.records import (
+    NORMAL_STATE,
+    Claim,
+    Content,
+    Health,
+    Mode,
+    NodeInfo,
+    Opaque,
+    Record,
+    Service,
+    State,
+    Status,
+)
 from gossipd.wire.messages import (
     Ack,
     Announce,
@@ -64,6 +76,13 @@ def claims(draw: st.DrawFn) -> Claim:
     )
 
 
+states = st.just(NORMAL_STATE) | st.builds(
+    State,
+    health=st.sampled_from(Health),
+    mode=st.sampled_from(Mode),
+    damped=st.booleans(),
+    reason=texts(64, bytes_min=0),
+)
 services = st.builds(
     Service,
     name=names,
@@ -76,8 +95,15 @@ services = st.builds(
     tags=st.sets(texts(32), max_size=4).map(lambda tags: tuple(sorted(tags))),
     metadata=labels,
     weight=st.just(1) | st.integers(0, 65_535),
+    state=states,
 )
-node_infos = st.builds(NodeInfo, labels=labels, software=texts(32, bytes_min=0))
+node_infos = st.builds(
+    NodeInfo,
+    labels=labels,
+    software=texts(32, bytes_min=0),
+    mode=st.sampled_from(Mode),
+    reason=texts(64, bytes_min=0),
+)
 opaques = st.builds(Opaque, names.filter(lambda kind: kind not in ("service", "node")), st.binary(max_size=64))
 contents: st.SearchStrategy[Content | None] = st.none() | services | node_infos | opaques
 
@@ -137,4 +163,4 @@ stream_messages: st.SearchStrategy[StreamMessage] = st.one_of(
 
 envelopes = st.builds(Envelope, sender=node_ids, messages=st.lists(messages, max_size=3).map(tuple))
 
-assert RECORD_BYTES_MAX > 4 * (64 + 128 + 32) + 512, "a record drawn above always fits"
+assert RECORD_BYTES_MAX > 4 * (64 + 128 + 32) + 64 + 512, "a record drawn above always fits"

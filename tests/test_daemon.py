@@ -21,6 +21,7 @@ from gossipd.crypto.keyring import Keyring
 from gossipd.daemon import ForcedExit, Running, run_daemon
 from gossipd.daemon_config import DaemonConfig
 from gossipd.errors import ConfigError, StorageError
+from gossipd.node.view import KEPT
 from gossipd.records import Service
 from tests.shell.fakes import ReadableLog
 
@@ -102,7 +103,7 @@ async def test_two_daemons_find_each_other_and_the_services_of_each_other(tmp_pa
             now = trio.current_time
             await until(lambda: ann.view.trust(now=now()).members_alive == 2)
             await until(lambda: bob.view.trust(now=now()).members_alive == 2)
-            bob.commands.register(WEB, connection=None, now=now())
+            bob.commands.register(WEB, holder=KEPT, now=now())
             await until(lambda: [row.node for row in ann.view.instances(service="web", now=now())] == ["bob"])
         await until(lambda: [row.status for row in ann.view.members(now=trio.current_time())] == ["alive", "left"])
 
@@ -122,7 +123,7 @@ async def test_a_join_says_of_each_address_how_it_went(tmp_path: Path, log: Read
 async def test_a_restart_has_a_later_epoch_its_kept_services_and_its_peers(tmp_path: Path, log: ReadableLog) -> None:
     async with running(a_config(tmp_path, "bob"), log) as bob:
         async with running(a_config(tmp_path, join=(str(bob.address),)), log) as ann:
-            ann.commands.register(WEB, connection=None, now=trio.current_time())
+            ann.commands.register(WEB, holder=KEPT, now=trio.current_time())
             await until(lambda: ann.view.trust(now=trio.current_time()).members_alive == 2)
         async with running(a_config(tmp_path), log) as again:  # told of nobody
             assert again.epoch > ann.epoch
@@ -132,7 +133,7 @@ async def test_a_restart_has_a_later_epoch_its_kept_services_and_its_peers(tmp_p
 
 async def test_without_a_data_directory_nothing_is_written(tmp_path: Path, log: ReadableLog) -> None:
     async with running(a_config(tmp_path, data_dir=None), log) as daemon:
-        daemon.commands.register(WEB, connection=None, now=trio.current_time())
+        daemon.commands.register(WEB, holder=KEPT, now=trio.current_time())
     assert [path for path in tmp_path.iterdir() if not path.name.startswith("ann.sock")] == []
 
 

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from gossipd.api import requests
 from gossipd.api.encoding import Encoding, plain
-from gossipd.node.view import Commands, InstanceRow, View
+from gossipd.node.view import KEPT, Commands, Holder, InstanceRow, View
 
 AGE_STALE_S = 0.5
 """How far the ages in a kept answer may lag: far below the second or so between two proofs of life."""
@@ -114,8 +114,8 @@ class Answers:
             case requests.Statistics():
                 return self._read("statistics", self._all_statistics(now), encoding, now)
             case requests.Register():
-                holder = None if request.kept else connection
-                row = self._commands.register(request.service, connection=holder, now=now)
+                holder = KEPT if request.kept else Holder(kind="connection", connection=connection)
+                row = self._commands.register(request.service, holder=holder, now=now)
                 return encoding.value({"registration": plain(row)})
             case requests.Deregister():
                 self._commands.deregister(request.id, now=now)

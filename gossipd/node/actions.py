@@ -1,10 +1,12 @@
 """What the node asks of the shell: frozen values, to be performed in order. Nothing here can fail back into the node but by
-`Node.stream_closed`; a datagram that cannot be sent is lost, as on any network."""
+`Node.stream_closed` and `Node.check_finished`; a datagram that cannot be sent is lost, as on any network."""
 
 from dataclasses import dataclass, field
 
+from gossipd.checks import Check
 from gossipd.core.events import Event
 from gossipd.ids import Address
+from gossipd.records import Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,4 +51,36 @@ class Publish:
     event: Event
 
 
-Action = SendDatagram | OpenStream | SendStream | CloseStream | Publish
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCheck:
+    """Try *check* of *service*, which is reached at *host* from here, within the check's time-out; then report
+    `check_finished(run, result)`, once, unless it was cancelled."""
+
+    run: int
+    check: Check
+    service: Service
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelCheck:
+    """Nobody waits for *run* any more: no `check_finished` follows; ignored when it is over."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchPid:
+    """Report `pid_exited(pid)` when process *pid* ends, or at once if there is none."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnwatchPid:
+    """Nobody waits for *pid* any more; ignored when it is not watched."""
+
+    pid: int
+
+
+Action = SendDatagram | OpenStream | SendStream | CloseStream | Publish | RunCheck | CancelCheck | WatchPid | UnwatchPid

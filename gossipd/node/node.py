@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from gossipd import __version__
+from gossipd.checks import Check, CheckResult
 from gossipd.config import ProtocolConfig
 from gossipd.core.effects import Spread
 from gossipd.core.events import LeaveFinished, RegistrationsChanged
@@ -20,7 +21,7 @@ from gossipd.node.actions import Action
 from gossipd.node.machines import Machines
 from gossipd.node.peers import PeerEntry
 from gossipd.node.registrations import Registrations
-from gossipd.node.view import RegistrationRow, View
+from gossipd.node.view import DrainRow, Holder, RegistrationRow, View
 from gossipd.node.window import Window
 from gossipd.records import NodeInfo, Service, Status
 from gossipd.validation import check_labels, check_service
@@ -193,8 +194,10 @@ class Node:
 
     # --------------------------------------------------------------------------------------------------------- commands
 
-    def register(self, service: Service, *, connection: int | None, now: float) -> tuple[RegistrationRow, list[Action]]:
-        """Publish *service*, or change it; the same again changes nothing. *connection* None: kept until deregistered.
+    def register(
+        self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
+    ) -> tuple[RegistrationRow, list[Action]]:
+        """Publish *service*, or change it; the same again changes nothing.
 
         Raises: RequestError("bad_request") for a bad field, ("quota") if it would be too much, ("leaving").
         """
@@ -206,12 +209,11 @@ class Node:
             records = self._m.author.put(SERVICE_KEY_PREFIX + service.id, service)
         except ValueError as error:
             raise RequestError("bad_request", str(error)) from None
-        kept_changed = self._registrations.set(service, connection=connection)
+        kept_changed = self._registrations.set(service, connection=holder.connection)
         self._m.publish(records, now=now)
         if kept_changed:
             self._m.report(RegistrationsChanged(), now=now)
-        holder = "kept" if connection is None else "connection"
-        return RegistrationRow(id=service.id, service=service.name, holder=holder), self._take()
+        return RegistrationRow(id=service.id, service=service.name, holder=holder.kind), self._take()
 
     def deregister(self, id: str, *, now: float) -> list[Action]:
         """Withdraw instance *id*. Raises: RequestError("not_found")."""
@@ -226,6 +228,35 @@ class Node:
         self._begin(now=now)
         self._registrations.connection_lost(connection, now=now)
         return self._take()
+
+    def pid_exited(self, pid: int, *, now: float) -> list[Action]:
+        return []
+
+    def check_finished(self, run: int, result: CheckResult, *, now: float) -> list[Action]:
+        return []
+
+    def renew(self, id: str, *, now: float) -> list[Action]:
+        raise RequestError("unsupported", "not yet")
+
+    def report(self, id: str, check: str | None, result: CheckResult, *, now: float) -> list[Action]:
+        raise RequestError("unsupported", "not yet")
+
+    def drain(
+        self, id: str | None, *, reason: str = "", deadline_s: float | None = None, now: float
+    ) -> tuple[DrainRow, list[Action]]:
+        raise RequestError("unsupported", "not yet")
+
+    def undrain(self, id: str | None, *, now: float) -> list[Action]:
+        raise RequestError("unsupported", "not yet")
+
+    def maintain(self, id: str | None, *, reason: str | None, now: float) -> list[Action]:
+        raise RequestError("unsupported", "not yet")
+
+    def progress(self, id: str, remaining: int, *, now: float) -> tuple[DrainRow, list[Action]]:
+        raise RequestError("unsupported", "not yet")
+
+    def undamp(self, id: str, *, now: float) -> list[Action]:
+        raise RequestError("unsupported", "not yet")
 
     def kept_registrations(self) -> list[Service]:
         """Return what must be on disk to survive a restart."""

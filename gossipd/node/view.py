@@ -5,8 +5,9 @@ Field names are those of the JSON that users see (docs/reference/local-api.md): 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
+from gossipd.checks import Check, CheckResult
 from gossipd.node.statistics import Statistics
 from gossipd.records import Service
 
@@ -148,11 +149,101 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrainRow:
+    """How far a drain has come."""
+
+    since_s: float
+    deadline_left_s: float | None
+    """None: it has no deadline; 0.0: it has passed."""
+    heard: bool
+    """Whether the news has left this node as often as intended."""
+    remaining: int | None
+    """Pieces of work left, as the application last said; None: it has not."""
+    done: bool
+    """Heard, and either the deadline has passed or nothing remains: the process may stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrationRow:
     id: str
     service: str
     holder: str
-    """kept, or connection."""
+    """connection, lease, pid, kept or configured."""
+    health: str = "passing"
+    """What its checks say: passing, warning or critical; also while it is held out."""
+    mode: str = "normal"
+    """normal, draining or maintenance."""
+    damped: bool = False
+    """Whether it is held out because it changed too often."""
+    penalty: float = 0.0
+    """What its changes weigh now (RFC 2439)."""
+    reason: str | None = None
+    """Why its mode is not normal."""
+    checks: int = 0
+    drain: DrainRow | None = None
+    lease_left_s: float | None = None
+    """Seconds until the lease has to be renewed, 0.0 when it has lapsed; None: it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRow:
+    instance: str
+    id: str
+    kind: str
+    """One of `gossipd.checks.CHECK_KINDS`."""
+    health: str
+    """passing, warning or critical."""
+    output: str
+    """Of the last result; "" before the first."""
+    since_s: float
+    """Seconds since the health last changed."""
+    last_run_s: float | None
+    """Seconds since the last try began, or the last report came; None before the first."""
+    next_run_s: float | None
+    """Seconds until the next try is due; None if none is: it waits to be told, for its gate, or is running."""
+    took_s: float | None
+    """Seconds that the last try took."""
+    failures: int
+    """Failures in a row."""
+    successes: int
+    """Successes in a row."""
+    notes: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStateRow:
+    """What was decided about the node as a whole."""
+
+    mode: str
+    """normal, draining or maintenance."""
+    reason: str | None
+    drain: DrainRow | None
+
+
+HolderKind = Literal["connection", "lease", "pid", "kept", "configured"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a registration (D8): it goes with *connection*, when the lease is not renewed for 3 x *lease_s*, when process
+    *pid* ends; or it stays until deregistered, kept on disk, or for as long as it stands in the daemon's configuration.
+
+    *uid*: of the user who asked, for the quota; None or 0: bounded by the node's quota alone.
+    """
+
+    kind: HolderKind
+    connection: int | None = None
+    lease_s: float | None = None
+    pid: int | None = None
+    uid: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {"connection": self.connection, "lease": self.lease_s, "pid": self.pid}
+        for kind, value in given.items():
+            assert (value is not None) == (kind == self.kind), f"a holder of kind {self.kind} with {kind}={value}"
+
+
+KEPT = Holder(kind="kept")
 
 
 class View(Protocol):
@@ -182,20 +273,60 @@ class View(Protocol):
     def why(self, subject: str, *, now: float) -> Evidence:
         """*subject* is a member's name, or an instance as `id` or `node/id`. Raises: RequestError("not_found")."""
 
+    def registrations(self, *, now: float) -> list[RegistrationRow]:
+        """The instances of this node, sorted by id."""
+
+    def checks(self, id: str | None = None, *, now: float) -> list[CheckRow]:
+        """The checks of instance *id* of this node, or of all; sorted by instance, then as they were given.
+
+        Raises: RequestError("not_found").
+        """
+
+    def node_state(self, *, now: float) -> NodeStateRow: ...
+
     def statistics(self, *, now: float) -> Statistics: ...
 
 
 class Commands(Protocol):
     """What a local client may ask for. All but the async two take effect at once. Raises: RequestError."""
 
-    def register(self, service: Service, *, connection: int | None, now: float) -> RegistrationRow:
-        """Publish *service* under its id, or change it; the same content again changes nothing. *connection* None: kept by the
-        daemon over restarts until deregistered; otherwise it goes with that connection, after the grace period."""
+    def register(
+        self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
+    ) -> RegistrationRow:
+        """Publish *service* under its id, or change it and its *checks*; the same again changes nothing and keeps all that is
+        known. *holder* takes it over. With checks it begins as these say, critical as a rule.
+
+        Raises: RequestError "bad_request", "quota" or "leaving".
+        """
 
     def deregister(self, id: str, *, now: float) -> None:
         """Raises: RequestError("not_found")."""
 
     def connection_lost(self, connection: int, *, now: float) -> None: ...
+
+    def renew(self, id: str, *, now: float) -> None:
+        """The holder of a lease lives. Raises: RequestError "not_found", "bad_request" if it is not held by a lease."""
+
+    def report(self, id: str, check: str | None, result: CheckResult, *, now: float) -> None:
+        """What the application says of its ttl check *check*, None if it has only one.
+
+        Raises: RequestError "not_found", "bad_request" if it is no ttl check, or there are several.
+        """
+
+    def drain(self, id: str | None, *, reason: str = "", deadline_s: float | None = None, now: float) -> DrainRow:
+        """Let instance *id*, None for the node, finish its work and get no more; kept over restarts. Raises: RequestError."""
+
+    def undrain(self, id: str | None, *, now: float) -> None:
+        """End the drain; nothing if there is none. Raises: RequestError("not_found")."""
+
+    def maintain(self, id: str | None, *, reason: str | None, now: float) -> None:
+        """Begin maintenance of instance *id*, None for the node; *reason* None ends it. Raises: RequestError."""
+
+    def progress(self, id: str, remaining: int, *, now: float) -> DrainRow:
+        """The draining application has *remaining* pieces of work left. Raises: RequestError."""
+
+    def undamp(self, id: str, *, now: float) -> None:
+        """Forget the penalty of instance *id* and let it in again. Raises: RequestError("not_found")."""
 
     async def join(self, targets: Sequence[str]) -> dict[str, str | None]:
         """Sync with each target (host[:port], names resolved to all addresses); return by address None or the error text."""

@@ -9,7 +9,18 @@ from gossipd.node.machines import Machines
 from gossipd.node.registrations import Registrations
 from gossipd.node.rows import age_s, instance_rows, member_row, node_info, service_row
 from gossipd.node.statistics import Statistics
-from gossipd.node.view import CheckRow, Evidence, EvidenceRow, NodeStateRow, RegistrationRow, Info, InstanceRow, MemberRow, ServiceRow, Trust
+from gossipd.node.view import (
+    CheckRow,
+    Evidence,
+    EvidenceRow,
+    Info,
+    InstanceRow,
+    MemberRow,
+    NodeStateRow,
+    RegistrationRow,
+    ServiceRow,
+    Trust,
+)
 from gossipd.records import Status
 from gossipd.wire.messages import PROTOCOL_VERSION
 from gossipd.wire.records import SERVICE_KEY_PREFIX

@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 
 import trio
 
+from gossipd.checks import Check, CheckResult
 from gossipd.core.events import Event, LeaveFinished, SyncFinished
 from gossipd.errors import RequestError
 from gossipd.ids import Address
 from gossipd.limits import SEEDS_MAX
-from gossipd.node.view import RegistrationRow
+from gossipd.node.view import DrainRow, Holder, RegistrationRow
 from gossipd.records import Service
 from gossipd.shell.driver import Driver
 from gossipd.shell.resolve import resolve
@@ -57,14 +58,37 @@ class LocalCommands:
         self._families = families
         self._timeout_s = timeout_s
 
-    def register(self, service: Service, *, connection: int | None, now: float) -> RegistrationRow:
-        return self._driver.register(service, connection=connection)
+    def register(
+        self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
+    ) -> RegistrationRow:
+        return self._driver.ask(lambda node, at: node.register(service, holder=holder, checks=checks, now=at))
 
     def deregister(self, id: str, *, now: float) -> None:
-        self._driver.deregister(id)
+        self._driver.tell(lambda node, at: node.deregister(id, now=at))
 
     def connection_lost(self, connection: int, *, now: float) -> None:
-        self._driver.connection_lost(connection)
+        self._driver.tell(lambda node, at: node.connection_lost(connection, now=at))
+
+    def renew(self, id: str, *, now: float) -> None:
+        self._driver.tell(lambda node, at: node.renew(id, now=at))
+
+    def report(self, id: str, check: str | None, result: CheckResult, *, now: float) -> None:
+        self._driver.tell(lambda node, at: node.report(id, check, result, now=at))
+
+    def drain(self, id: str | None, *, reason: str = "", deadline_s: float | None = None, now: float) -> DrainRow:
+        return self._driver.ask(lambda node, at: node.drain(id, reason=reason, deadline_s=deadline_s, now=at))
+
+    def undrain(self, id: str | None, *, now: float) -> None:
+        self._driver.tell(lambda node, at: node.undrain(id, now=at))
+
+    def maintain(self, id: str | None, *, reason: str | None, now: float) -> None:
+        self._driver.tell(lambda node, at: node.maintain(id, reason=reason, now=at))
+
+    def progress(self, id: str, remaining: int, *, now: float) -> DrainRow:
+        return self._driver.ask(lambda node, at: node.progress(id, remaining, now=at))
+
+    def undamp(self, id: str, *, now: float) -> None:
+        self._driver.tell(lambda node, at: node.undamp(id, now=at))
 
     async def join(self, targets: Sequence[str]) -> dict[str, str | None]:
         """Sync with every address of *targets*; return by address None or the error, by target if it has no address."""

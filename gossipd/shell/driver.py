@@ -7,15 +7,29 @@ its call returns. `run` wakes at the node's next deadline and at no other time.
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol, assert_never
+from typing import Protocol, TypeVar, assert_never
 
 import trio
 
+from gossipd.checks import Check, CheckResult
 from gossipd.core.events import Event, SyncFinished
 from gossipd.ids import Address
-from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendDatagram, SendStream
-from gossipd.node.view import RegistrationRow
+from gossipd.node.actions import (
+    Action,
+    CancelCheck,
+    CloseStream,
+    OpenStream,
+    Publish,
+    RunCheck,
+    SendDatagram,
+    SendStream,
+    UnwatchPid,
+    WatchPid,
+)
+from gossipd.node.view import DrainRow, Holder, RegistrationRow
 from gossipd.records import Service
+
+T = TypeVar("T")
 
 
 class DrivenNode(Protocol):
@@ -32,10 +46,21 @@ class DrivenNode(Protocol):
     def set_seeds(self, seeds: Sequence[Address], *, now: float) -> list[Action]: ...
     def sync_with(self, target: Address, *, now: float) -> tuple[int, list[Action]]: ...
     def register(
-        self, service: Service, *, connection: int | None, now: float
+        self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
     ) -> tuple[RegistrationRow, list[Action]]: ...
     def deregister(self, id: str, *, now: float) -> list[Action]: ...
     def connection_lost(self, connection: int, *, now: float) -> list[Action]: ...
+    def pid_exited(self, pid: int, *, now: float) -> list[Action]: ...
+    def check_finished(self, run: int, result: CheckResult, *, now: float) -> list[Action]: ...
+    def renew(self, id: str, *, now: float) -> list[Action]: ...
+    def report(self, id: str, check: str | None, result: CheckResult, *, now: float) -> list[Action]: ...
+    def drain(
+        self, id: str | None, *, reason: str = "", deadline_s: float | None = None, now: float
+    ) -> tuple[DrainRow, list[Action]]: ...
+    def undrain(self, id: str | None, *, now: float) -> list[Action]: ...
+    def maintain(self, id: str | None, *, reason: str | None, now: float) -> list[Action]: ...
+    def progress(self, id: str, remaining: int, *, now: float) -> tuple[DrainRow, list[Action]]: ...
+    def undamp(self, id: str, *, now: float) -> list[Action]: ...
     def set_labels(self, labels: Sequence[tuple[str, str]], *, now: float) -> list[Action]: ...
     def note_lag(self, lag_s: float, *, now: float) -> None: ...
     def leave(self, *, now: float) -> list[Action]: ...
@@ -58,6 +83,20 @@ class StreamPort(Protocol):
     def close(self, number: int) -> None: ...
 
 
+class CheckPort(Protocol):
+    """Who tries checks: `gossipd.shell.checkers.Checkers`. Neither may call back before it returns."""
+
+    def run(self, run: int, check: Check, service: Service, host: str) -> None: ...
+    def cancel(self, run: int) -> None: ...
+
+
+class PidPort(Protocol):
+    """Who watches processes: `gossipd.shell.pids.Pids`. Neither may call back before it returns."""
+
+    def watch(self, pid: int) -> None: ...
+    def unwatch(self, pid: int) -> None: ...
+
+
 Subscriber = Callable[[Sequence[Event]], None]
 """Hears every event, in order; may call the driver; must not block and must not raise."""
 
@@ -77,6 +116,8 @@ class Driver:
         *,
         datagrams: DatagramPort,
         streams: StreamPort,
+        checks: CheckPort,
+        pids: PidPort,
         late_s: float = 0.05,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
@@ -84,6 +125,8 @@ class Driver:
         self._node = node
         self._datagrams = datagrams
         self._streams = streams
+        self._checks = checks
+        self._pids = pids
         self._late_s = late_s
         self._clock = clock
         self._subscribers: list[Subscriber] = []
@@ -124,7 +167,23 @@ class Driver:
     def stream_closed(self, stream: int, *, error: str | None) -> None:
         self._perform(self._node.stream_closed(stream, now=self._clock(), error=error))
 
+    def check_finished(self, run: int, result: CheckResult) -> None:
+        self._perform(self._node.check_finished(run, result, now=self._clock()))
+
+    def pid_exited(self, pid: int) -> None:
+        self._perform(self._node.pid_exited(pid, now=self._clock()))
+
     # ----------------------------------------------------------------------------------------------------- in: commands
+
+    def tell(self, command: Callable[[DrivenNode, float], Sequence[Action]]) -> None:
+        """Let *command(node, now)* say what is to be done. Raises: RequestError."""
+        self._perform(command(self._node, self._clock()))
+
+    def ask(self, command: Callable[[DrivenNode, float], tuple[T, Sequence[Action]]]) -> T:
+        """Let *command(node, now)* say what is to be done; return its answer. Raises: RequestError."""
+        answer, actions = command(self._node, self._clock())
+        self._perform(actions)
+        return answer
 
     def set_seeds(self, seeds: Sequence[Address]) -> None:
         self._perform(self._node.set_seeds(seeds, now=self._clock()))
@@ -142,19 +201,6 @@ class Driver:
     def forget_sync(self, stream: int) -> None:
         """Whoever waited for the sync on *stream* no longer does."""
         self._syncs.pop(stream, None)
-
-    def register(self, service: Service, *, connection: int | None) -> RegistrationRow:
-        """Raises: RequestError."""
-        row, actions = self._node.register(service, connection=connection, now=self._clock())
-        self._perform(actions)
-        return row
-
-    def deregister(self, id: str) -> None:
-        """Raises: RequestError."""
-        self._perform(self._node.deregister(id, now=self._clock()))
-
-    def connection_lost(self, connection: int) -> None:
-        self._perform(self._node.connection_lost(connection, now=self._clock()))
 
     def leave(self) -> None:
         self._perform(self._node.leave(now=self._clock()))
@@ -216,6 +262,14 @@ class Driver:
                 self._streams.close(action.stream)
             case Publish():
                 self._publish(action.event)
+            case RunCheck():
+                self._checks.run(action.run, action.check, action.service, action.host)
+            case CancelCheck():
+                self._checks.cancel(action.run)
+            case WatchPid():
+                self._pids.watch(action.pid)
+            case UnwatchPid():
+                self._pids.unwatch(action.pid)
             case _:
                 assert_never(action)
 

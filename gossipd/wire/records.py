@@ -11,7 +11,7 @@ import msgpack
 from gossipd.errors import MalformedPacket
 from gossipd.ids import LABEL_RULE, NodeId, Version, is_label
 from gossipd.limits import LABELS_MAX, RECORD_BYTES_MAX, SIGNATURE_BYTES_MAX
-from gossipd.records import Content, NodeInfo, Opaque, Record, Service
+from gossipd.records import NORMAL_STATE, Content, Health, Mode, NodeInfo, Opaque, Record, Service, State
 from gossipd.validation import check_integer, check_node_info, check_record_key, check_service, shown
 from gossipd.wire import fields
 from gossipd.wire.fields import FIELDS_MAX, UNPACK_ERRORS, malformed, node_id
@@ -22,6 +22,9 @@ SERVICE_KEY_PREFIX = "service/"
 
 NODE = "node"
 NODE_KEY = "node"
+
+STATE_MAX = 255
+"""Largest number of a health or a mode, known or not."""
 
 
 def make_record(
@@ -118,6 +121,8 @@ def _encode_content(content: Content) -> tuple[str, bytes]:
                 service["metadata"] = dict(content.metadata)
             if content.weight != 1:
                 service["weight"] = content.weight
+            if content.state != NORMAL_STATE:
+                service["state"] = _encode_state(content.state)
             return SERVICE, _pack(service)
         case NodeInfo():
             info: dict[str, object] = {}
@@ -125,6 +130,9 @@ def _encode_content(content: Content) -> tuple[str, bytes]:
                 info["labels"] = dict(content.labels)
             if content.software:
                 info["software"] = content.software
+            state = State(mode=content.mode, reason=content.reason)
+            if state != NORMAL_STATE:
+                info["state"] = _encode_state(state)
             return NODE, _pack(info)
         case Opaque():
             return content.kind, content.data
@@ -148,14 +156,46 @@ def _decode_content(key: str, kind: object, data: object) -> Content:
                 tags=known.get("tags", ()),
                 metadata=_pairs(known, "metadata"),
                 weight=known.get("weight", 1),
+                state=_decode_state(known.get("state", ())),
             )
         )
     if kind == NODE:
         if key != NODE_KEY:
             raise ValueError(f"key={shown(key)}, expected {NODE_KEY!r}")
         known = _unpack_map(data)
-        return check_node_info(NodeInfo(labels=_pairs(known, "labels"), software=known.get("software", "")))
+        state = _decode_state(known.get("state", ()))
+        return check_node_info(
+            NodeInfo(
+                labels=_pairs(known, "labels"),
+                software=known.get("software", ""),
+                mode=state.mode,
+                reason=state.reason,
+            )
+        )
     return Opaque(kind, data)
+
+
+def _encode_state(state: State) -> list[object]:
+    """Return health, mode, damped, reason; what has its default value at the end is left out."""
+    parts = [int(state.health), int(state.mode), state.damped, state.reason]
+    while parts and not parts[-1]:
+        parts.pop()
+    return parts
+
+
+def _decode_state(value: object) -> State:
+    """Return the state in *value*. What a later version adds to it means the worst that we know: send no work there."""
+    if value == ():
+        return NORMAL_STATE
+    if type(value) is not tuple:
+        raise ValueError(f"state={shown(value)}, expected an array")
+    health, mode, damped, reason = (*value, *(0, 0, False, "")[len(value) :])[:4]
+    return State(
+        health=Health(min(check_integer("health", health, 0, STATE_MAX), Health.CRITICAL)),
+        mode=Mode(min(check_integer("mode", mode, 0, STATE_MAX), Mode.MAINTENANCE)),
+        damped=fields.boolean("damped", damped),
+        reason=reason,
+    )
 
 
 def _unpack_map(data: bytes) -> dict[str, Any]:

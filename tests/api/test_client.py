@@ -34,8 +34,8 @@ def a_daemon(path: Path) -> Iterator[tuple[FakeView, FakeCommands]]:
         server = ApiServer(path, view=view, commands=commands)
         register = commands.register
 
-        def publishing(service, *, connection, now):  # type: ignore[no-untyped-def]
-            row = register(service, connection=connection, now=now)
+        def publishing(service, **given):  # type: ignore[no-untyped-def]
+            row = register(service, **given)
             server.publish([view.put(an_instance(service.name, id=service.id, port=service.port))])
             return row
 

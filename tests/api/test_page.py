@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from gossipd.api.conversation import Conversation
 from gossipd.api.dispatch import Answers, Counters
 from gossipd.api.requests import METHODS, parse_request
 from gossipd.api.watches import Watches
-from gossipd.node.view import RegistrationRow
+from gossipd.checks import Check
+from gossipd.node.view import Holder, RegistrationRow
 from gossipd.records import Service
 from tests.fakes_api import FakeCommands, FakeView, an_instance
 
@@ -46,8 +47,10 @@ class Commands(FakeCommands):
 
     publish: Callable[..., None]
 
-    def register(self, service: Service, *, connection: int | None, now: float) -> RegistrationRow:
-        row = super().register(service, connection=connection, now=now)
+    def register(
+        self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
+    ) -> RegistrationRow:
+        row = super().register(service, holder=holder, checks=checks, now=now)
         assert self.view is not None
         instance = an_instance(service.name, id=service.id, port=service.port)
         tags, metadata = list(service.tags), dict(service.metadata)

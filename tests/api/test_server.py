@@ -346,8 +346,8 @@ async def test_the_end_of_a_connection_is_told_with_its_number(tmp_path: Path) -
         await first.ask("info")
         await second.ask("register", name="web", port=80)
         await second.ask("register", name="db", port=81, kept=True)
-        assert scene.commands.registered["web"][1] == 2
-        assert scene.commands.registered["db"][1] is None
+        assert scene.commands.registered["web"][1].connection == 2
+        assert scene.commands.registered["db"][1].kind == "kept"
         await second.send({"id": 1, "method": "watch"})
         await second.read()
         await second.stream.aclose()

@@ -18,6 +18,7 @@ from gossipd.ids import Address, Incarnation, NodeId, Version
 from gossipd.limits import DATAGRAM_BYTES_MAX, INTEGER_MAX, QUEUE_MESSAGES_MAX, STREAM_FRAME_BYTES_MAX, SYNC_BUCKETS_MAX
 from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendDatagram, SendStream
 from gossipd.node.node import Node
+from gossipd.node.view import KEPT, Holder
 from gossipd.records import Claim, Content, NodeInfo, Opaque, Record, Service, Status
 from gossipd.wire.codec import decode_envelope_untrusted, decode_stream_untrusted, encode_message, join_envelope
 from gossipd.wire.frames import FrameReader, frame
@@ -51,6 +52,7 @@ EPOCHS = [0, 1, 999, *[1_000] * 20, *range(1_001, 1_008), INTEGER_MAX - 1, INTEG
 COUNTS = [*[0] * 8, *range(1, 12), 2**52, INTEGER_MAX - 1, INTEGER_MAX]
 AGES = [0, 0, 1, 86_399, 86_400, 2**32 - 1]
 PAUSES = [*[0.0, 0.001, 0.004, 0.01, 0.05] * 6, *[0.2, 0.5, 1.0] * 3, 5.0, 40.0, 4_000.0, 100_000.0, -0.5]
+HOLDERS = (KEPT, Holder(kind="connection", connection=1))
 
 
 class End:
@@ -187,7 +189,7 @@ class Attack:
         match rng.randrange(9):
             case 0 | 1:
                 service = Service(name="web", id=id, port=rng.choice([1, 65_535]), metadata=self._metadata())
-                self._take(node.register(service, connection=rng.choice([None, 1]), now=now)[1])
+                self._take(node.register(service, holder=rng.choice(HOLDERS), now=now)[1])
             case 2:
                 self._take(node.deregister(id, now=now))
             case 3:

@@ -19,6 +19,7 @@ from gossipd.crypto.keyring import Keyring
 from gossipd.ids import Address, NodeId
 from gossipd.node.node import Node
 from gossipd.node.peers import PeerEntry
+from gossipd.node.view import KEPT
 from gossipd.records import Status
 from gossipd.wire.messages import Ping
 from tests.network import KEY, Network, a_service, address_of, instances, members, no_cut
@@ -80,7 +81,7 @@ def test_a_wrong_key_ends_the_join_with_an_error_and_shows_nobody() -> None:
 def test_a_service_is_known_everywhere_within_tens_of_milliseconds() -> None:
     net = Network()
     nodes = net.cluster(30)
-    net.do(nodes[7], nodes[7].register(a_service(), connection=None, now=net.now)[1])
+    net.do(nodes[7], nodes[7].register(a_service(), holder=KEPT, now=net.now)[1])
     took = net.run_until(lambda: all(instances(node, net.now) for node in nodes), within_s=1)
     assert took < 0.05
 
@@ -89,7 +90,7 @@ def test_a_crashed_node_is_declared_failed_by_all_and_its_instances_unreachable(
     """Scenario 54."""
     net = Network()
     nodes = net.cluster(8)
-    net.do(nodes[3], nodes[3].register(a_service(), connection=None, now=net.now)[1])
+    net.do(nodes[3], nodes[3].register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(1)
     net.crash(nodes[3])
     rest = list(net.nodes.values())
@@ -120,11 +121,11 @@ def test_a_restarted_node_outranks_its_former_self_at_once_also_while_it_is_stil
 def test_a_node_that_lost_its_disk_and_its_clock_takes_an_epoch_above_its_former_one() -> None:
     net = Network()
     nodes = net.cluster(5)
-    net.do(nodes[3], nodes[3].register(a_service(), connection=None, now=net.now)[1])
+    net.do(nodes[3], nodes[3].register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(1)
     net.crash(nodes[3])
     back = net.add(3, epoch=5, seeds=(address_of(0),))
-    net.do(back, back.register(a_service(port=81), connection=None, now=net.now)[1])
+    net.do(back, back.register(a_service(port=81), holder=KEPT, now=net.now)[1])
     net.run_until(lambda: views_equal(net) and instances(nodes[0], net.now) == {"n3/web": (81, "passing")}, within_s=5)
     assert back.epoch == 1_001
     assert net.heard(EpochRaised) == [EpochRaised(epoch=1_001)]
@@ -134,7 +135,7 @@ def test_a_leaving_node_is_listed_as_left_its_instances_go_and_it_says_when_it_m
     """Scenario 53."""
     net = Network()
     nodes = net.cluster(8)
-    net.do(nodes[3], nodes[3].register(a_service(), connection=None, now=net.now)[1])
+    net.do(nodes[3], nodes[3].register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(1)
     net.do(nodes[3], nodes[3].leave(now=net.now))
     took = net.run_until(lambda: bool(net.heard(LeaveFinished)), within_s=5)
@@ -192,7 +193,7 @@ def test_a_frozen_node_that_wakes_accuses_nobody_and_is_alive_everywhere_within_
 def test_a_cut_off_node_knows_it_within_five_periods_keeps_its_catalog_and_accuses_nobody() -> None:
     net = Network()
     nodes = net.cluster(8)
-    net.do(nodes[0], nodes[0].register(a_service(), connection=None, now=net.now)[1])
+    net.do(nodes[0], nodes[0].register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(2)
     alone = address_of(3)
     net.cut = lambda source, target: alone in (source, target)
@@ -228,8 +229,8 @@ def test_halves_that_were_cut_for_longer_than_any_memory_of_the_dead_heal_by_the
     left = {address_of(number) for number in range(4)}
     net.cut = lambda source, target: (source in left) != (target in left)
     net.run(600)
-    net.do(nodes[0], nodes[0].register(a_service("left"), connection=None, now=net.now)[1])
-    net.do(nodes[9], nodes[9].register(a_service("right"), connection=None, now=net.now)[1])
+    net.do(nodes[0], nodes[0].register(a_service("left"), holder=KEPT, now=net.now)[1])
+    net.do(nodes[9], nodes[9].register(a_service("right"), holder=KEPT, now=net.now)[1])
     net.run(60)
     net.cut = no_cut
     took = net.run_until(
@@ -246,14 +247,14 @@ def test_halves_that_were_cut_for_longer_than_any_memory_of_the_dead_heal_by_the
 def test_a_deleted_service_does_not_come_back_with_a_node_that_was_cut_off() -> None:
     net = Network()
     nodes = net.cluster(6)
-    net.do(nodes[0], nodes[0].register(a_service(), connection=None, now=net.now)[1])
+    net.do(nodes[0], nodes[0].register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(1)
     away = address_of(5)
     net.cut = lambda source, target: away in (source, target)
     net.run(1)
     net.do(nodes[0], nodes[0].deregister("web", now=net.now))
     for number in range(300):  # so many that the tombstone itself has long been collected
-        net.do(nodes[0], nodes[0].register(a_service("other", f"o{number}"), connection=None, now=net.now)[1])
+        net.do(nodes[0], nodes[0].register(a_service("other", f"o{number}"), holder=KEPT, now=net.now)[1])
         net.do(nodes[0], nodes[0].deregister(f"o{number}", now=net.now))
     net.run(120)
     net.cut = no_cut
@@ -266,7 +267,7 @@ def test_without_any_gossip_syncs_alone_make_all_views_equal() -> None:
     net = Network(config=replace(LOCAL, sync=replace(LOCAL.sync, interval_s=1.0)), loss=1.0)
     nodes = [net.add(number, seeds=(address_of((number + 1) % 6),)) for number in range(6)]
     for number, node in enumerate(nodes):
-        net.do(node, node.register(a_service("web", f"w{number}"), connection=None, now=net.now)[1])
+        net.do(node, node.register(a_service("web", f"w{number}"), holder=KEPT, now=net.now)[1])
     net.run_until(lambda: all(len(instances(node, net.now)) == 6 for node in nodes), within_s=60)
     assert all(len(members(node, net.now)) == 6 for node in nodes)
 
@@ -287,7 +288,7 @@ def test_a_restarted_node_finds_the_cluster_through_its_peer_book_without_a_seed
 def test_kept_registrations_are_published_by_the_next_run_without_a_gap() -> None:
     net = Network()
     nodes = net.cluster(4)
-    net.do(nodes[3], nodes[3].register(a_service(), connection=None, now=net.now)[1])
+    net.do(nodes[3], nodes[3].register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(1)
     kept = nodes[3].kept_registrations()
     net.crash(nodes[3])
@@ -306,7 +307,7 @@ def test_a_record_too_large_for_a_datagram_is_fetched_by_everybody() -> None:
     net = Network()
     nodes = net.cluster(12)
     service = replace(a_service(), metadata=tuple((f"key{number:02}", "x" * 1_000) for number in range(12)))
-    net.do(nodes[0], nodes[0].register(service, connection=None, now=net.now)[1])
+    net.do(nodes[0], nodes[0].register(service, holder=KEPT, now=net.now)[1])
     took = net.run_until(lambda: all(instances(node, net.now) for node in nodes), within_s=5)
     assert took < 1
 
@@ -315,7 +316,7 @@ def test_equal_seeds_and_equal_input_give_byte_equal_histories() -> None:
     def history() -> str:
         net = Network(seed=7, loss=0.1, doubled=0.1)
         nodes = net.cluster(6)
-        net.do(nodes[1], nodes[1].register(a_service(), connection=None, now=net.now)[1])
+        net.do(nodes[1], nodes[1].register(a_service(), holder=KEPT, now=net.now)[1])
         net.crash(nodes[4])
         net.run(20)
         return "\n".join(
@@ -356,7 +357,7 @@ def test_random_bytes_and_replays_change_nothing_and_are_counted() -> None:
 def test_a_stranger_gets_an_ack_at_its_source_and_no_gossip() -> None:
     net = Network()
     nodes = net.cluster(3)
-    net.do(nodes[0], nodes[0].register(a_service(), connection=None, now=net.now)[1])  # there is news to give away
+    net.do(nodes[0], nodes[0].register(a_service(), holder=KEPT, now=net.now)[1])  # there is news to give away
     stranger = Network(keyring=KEY).add(9)
     ping = stranger_ping(stranger)
     answers = nodes[0].receive_datagram(ping, Address("127.0.0.1", 4_242), now=net.now)

@@ -16,6 +16,7 @@ from gossipd.ids import Address, NodeId, Version
 from gossipd.limits import STREAM_FRAME_BYTES_MAX, STREAMS_INBOUND_MAX, STREAMS_OUTBOUND_MAX
 from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendStream
 from gossipd.node.node import Node
+from gossipd.node.view import KEPT, Holder
 from gossipd.wire.codec import decode_stream_untrusted, encode_message, join_envelope
 from gossipd.wire.frames import FrameReader, frame
 from gossipd.wire.messages import Ack, Ping, StreamMessage, SyncOpen
@@ -231,7 +232,7 @@ def test_a_leaving_node_takes_no_registration() -> None:
     nodes = net.cluster(2)
     net.do(nodes[0], nodes[0].leave(now=net.now))
     with pytest.raises(RequestError, match="leaving"):
-        nodes[0].register(a_service(), connection=None, now=net.now)
+        nodes[0].register(a_service(), holder=KEPT, now=net.now)
 
 
 def test_a_wrong_field_of_a_registration_is_named_and_changes_nothing() -> None:
@@ -239,7 +240,7 @@ def test_a_wrong_field_of_a_registration_is_named_and_changes_nothing() -> None:
     node = net.add(0)
     index = node.view.index
     with pytest.raises(RequestError, match=r"port=0, expected 1 to 65535"):
-        node.register(replace(a_service(), port=0), connection=None, now=net.now)
+        node.register(replace(a_service(), port=0), holder=KEPT, now=net.now)
     assert node.view.index == index
 
 
@@ -247,10 +248,10 @@ def test_an_instance_outlives_its_connection_by_the_grace_period_and_a_client_th
     net = Network()
     node = net.add(0)
     grace_s = net.config.catalog.connection_grace_s
-    net.do(node, node.register(a_service(), connection=1, now=net.now)[1])
+    net.do(node, node.register(a_service(), holder=Holder(kind="connection", connection=1), now=net.now)[1])
     net.do(node, node.connection_lost(1, now=net.now))
     net.run(grace_s - 0.1)
-    net.do(node, node.register(a_service(), connection=2, now=net.now)[1])
+    net.do(node, node.register(a_service(), holder=Holder(kind="connection", connection=2), now=net.now)[1])
     net.run(grace_s + 1)
     assert len(node.view.instances(now=net.now)) == 1
     net.do(node, node.connection_lost(2, now=net.now))
@@ -287,9 +288,7 @@ class Cutting(Network):
             if self.chance.random() < 0.6:
                 self.do(
                     node,
-                    node.register(a_service(id=id, port=self.chance.randint(1, 65_535)), connection=None, now=self.now)[
-                        1
-                    ],
+                    node.register(a_service(id=id, port=self.chance.randint(1, 65_535)), holder=KEPT, now=self.now)[1],
                 )
             else:
                 self.do(node, node.deregister(id, now=self.now))

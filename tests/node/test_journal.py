@@ -7,6 +7,7 @@ from gossipd.core.events import RecordChanged
 from gossipd.ids import NodeId, Version
 from gossipd.limits import JOURNAL_PER_SUBJECT_MAX
 from gossipd.node.journal import Journal
+from gossipd.node.view import KEPT
 from tests.network import Network, a_service
 
 
@@ -38,7 +39,7 @@ def test_instances_that_come_and_go_for_ever_cost_no_more_than_the_limit_and_the
 def test_a_forgotten_member_leaves_no_evidence_about_itself() -> None:
     net = Network(config=replace(LOCAL, sync=replace(LOCAL.sync, forget_after_s=30.0)))
     one, other = net.cluster(2)
-    net.do(other, other.register(a_service(), connection=None, now=net.now)[1])
+    net.do(other, other.register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(1)
     net.crash(other)
     net.run(90.0)

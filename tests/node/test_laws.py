@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gossipd.config import LOCAL
 from gossipd.errors import RequestError
+from gossipd.node.view import KEPT
 from tests.network import Network, a_service, address_of, instances, members
 
 SIZE = 4
@@ -36,7 +37,7 @@ def test_after_any_loss_duplication_and_disorder_syncs_alone_make_all_views_equa
     for number, id, port, pause_s in do:
         node, key = nodes[number], f"n{number}/{id}"
         if port:
-            net.do(node, node.register(a_service(id=id, port=port), connection=None, now=net.now)[1])
+            net.do(node, node.register(a_service(id=id, port=port), holder=KEPT, now=net.now)[1])
             truth[key] = (port, "passing")
         else:
             try:

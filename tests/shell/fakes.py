@@ -5,12 +5,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gossipd.checks import Check, CheckResult
 from gossipd.errors import RequestError
 from gossipd.ids import Address
 from gossipd.node.actions import Action
-from gossipd.node.view import RegistrationRow
+from gossipd.node.view import DrainRow, Holder, RegistrationRow
 from gossipd.records import Service
 from gossipd.shell.log import Log
+
+DRAIN = DrainRow(since_s=0.0, deadline_left_s=None, heard=False, remaining=None, done=False)
 
 
 @dataclass
@@ -65,15 +68,46 @@ class FakeNode:
     def sync_with(self, target: Address, *, now: float) -> tuple[int, list[Action]]:
         return 9, self._note("sync_with", target)
 
-    def register(self, service: Service, *, connection: int | None, now: float) -> tuple[RegistrationRow, list[Action]]:
-        holder = "kept" if connection is None else "connection"
-        return RegistrationRow(id=service.id, service=service.name, holder=holder), self._note("register", service)
+    def register(
+        self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
+    ) -> tuple[RegistrationRow, list[Action]]:
+        row = RegistrationRow(id=service.id, service=service.name, holder=holder.kind)
+        return row, self._note("register", service, holder, tuple(checks))
 
     def deregister(self, id: str, *, now: float) -> list[Action]:
         raise RequestError("not_found", id)
 
     def connection_lost(self, connection: int, *, now: float) -> list[Action]:
         return self._note("connection_lost", connection)
+
+    def pid_exited(self, pid: int, *, now: float) -> list[Action]:
+        return self._note("pid_exited", pid)
+
+    def check_finished(self, run: int, result: CheckResult, *, now: float) -> list[Action]:
+        return self._note("check_finished", run, result)
+
+    def renew(self, id: str, *, now: float) -> list[Action]:
+        return self._note("renew", id)
+
+    def report(self, id: str, check: str | None, result: CheckResult, *, now: float) -> list[Action]:
+        return self._note("report", id, check, result)
+
+    def drain(
+        self, id: str | None, *, reason: str = "", deadline_s: float | None = None, now: float
+    ) -> tuple[DrainRow, list[Action]]:
+        return DRAIN, self._note("drain", id, reason, deadline_s)
+
+    def undrain(self, id: str | None, *, now: float) -> list[Action]:
+        return self._note("undrain", id)
+
+    def maintain(self, id: str | None, *, reason: str | None, now: float) -> list[Action]:
+        return self._note("maintain", id, reason)
+
+    def progress(self, id: str, remaining: int, *, now: float) -> tuple[DrainRow, list[Action]]:
+        return DRAIN, self._note("progress", id, remaining)
+
+    def undamp(self, id: str, *, now: float) -> list[Action]:
+        return self._note("undamp", id)
 
     def set_labels(self, labels: Sequence[tuple[str, str]], *, now: float) -> list[Action]:
         return self._note("set_labels", tuple(labels))
@@ -87,7 +121,7 @@ class FakeNode:
 
 @dataclass
 class FakePorts:
-    """Datagrams and streams that go nowhere; *calls* in order."""
+    """Datagrams, streams, checks and processes that go nowhere; *calls* in order."""
 
     calls: list[tuple[object, ...]] = field(default_factory=list)
     drains: int = 0
@@ -103,6 +137,18 @@ class FakePorts:
 
     def close(self, number: int) -> None:
         self.calls.append(("close", number))
+
+    def run(self, run: int, check: Check, service: Service, host: str) -> None:
+        self.calls.append(("run", run, check, service, host))
+
+    def cancel(self, run: int) -> None:
+        self.calls.append(("cancel", run))
+
+    def watch(self, pid: int) -> None:
+        self.calls.append(("watch", pid))
+
+    def unwatch(self, pid: int) -> None:
+        self.calls.append(("unwatch", pid))
 
 
 class ReadableLog:

@@ -6,12 +6,24 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from gossipd.checks import Check, CheckResult, Tcp
 from gossipd.config import LAN
 from gossipd.core.events import Event, LeaveFinished, Overslept, SyncFinished
 from gossipd.errors import RequestError
 from gossipd.ids import Address
-from gossipd.node.actions import CloseStream, OpenStream, Publish, SendDatagram, SendStream
-from gossipd.records import Service
+from gossipd.node.actions import (
+    CancelCheck,
+    CloseStream,
+    OpenStream,
+    Publish,
+    RunCheck,
+    SendDatagram,
+    SendStream,
+    UnwatchPid,
+    WatchPid,
+)
+from gossipd.node.view import KEPT
+from gossipd.records import Health, Service
 from gossipd.shell.driver import Driver
 from gossipd.shell.watchdog import Watchdog
 from tests.shell.fakes import FakeNode, FakePorts, ReadableLog
@@ -20,10 +32,12 @@ pytestmark = pytest.mark.trio
 
 BOB = Address("127.0.0.1", 7950)
 CAT = Address("127.0.0.2", 7950)
+WEB = Service(name="web", id="web-1", port=80)
+CHECK = Check(id="up", target=Tcp())
 
 
 def a_driver(node: FakeNode, ports: FakePorts) -> Driver:
-    return Driver(node, datagrams=ports, streams=ports)
+    return Driver(node, datagrams=ports, streams=ports, checks=ports, pids=ports)
 
 
 async def test_actions_are_performed_in_order() -> None:
@@ -33,6 +47,10 @@ async def test_actions_are_performed_in_order() -> None:
         OpenStream(stream=3, target=CAT, timeout_s=2.0),
         SendStream(stream=3, data=b"b"),
         CloseStream(stream=3),
+        RunCheck(run=1, check=CHECK, service=WEB, host="127.0.0.1"),
+        CancelCheck(run=1),
+        WatchPid(pid=7),
+        UnwatchPid(pid=7),
     ]
     a_driver(node, ports).receive_datagram(b"x", BOB)
     assert node.calls == [("receive_datagram", b"x", BOB)]
@@ -42,7 +60,19 @@ async def test_actions_are_performed_in_order() -> None:
         ("open", 3, CAT, 2.0),
         ("send", 3, b"b"),
         ("close", 3),
+        ("run", 1, CHECK, WEB, "127.0.0.1"),
+        ("cancel", 1),
+        ("watch", 7),
+        ("unwatch", 7),
     ]
+
+
+async def test_what_a_check_brings_and_the_end_of_a_process_reach_the_node() -> None:
+    node = FakeNode()
+    driver = a_driver(node, FakePorts())
+    driver.check_finished(1, CheckResult(health=Health.PASSING))
+    driver.pid_exited(7)
+    assert node.calls == [("check_finished", 1, CheckResult(health=Health.PASSING)), ("pid_exited", 7)]
 
 
 async def test_events_that_follow_each_other_are_published_together_and_after_what_came_before() -> None:
@@ -87,9 +117,9 @@ async def test_a_forgotten_sync_is_reported_to_nobody() -> None:
 
 async def test_a_refused_command_reaches_the_caller() -> None:
     driver = a_driver(FakeNode(), FakePorts())
-    assert driver.register(Service(name="web", id="web-1", port=80), connection=None).holder == "kept"
+    assert driver.ask(lambda node, now: node.register(WEB, holder=KEPT, now=now)).holder == "kept"
     with pytest.raises(RequestError):
-        driver.deregister("web-2")
+        driver.tell(lambda node, now: node.deregister("web-2", now=now))
 
 
 async def test_the_timer_wakes_at_each_deadline_and_at_no_other_time(autojump_clock: MockClock) -> None:

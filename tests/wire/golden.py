@@ -4,7 +4,7 @@ A change here is a change of the protocol. docs/reference/wire.md shows the same
 """
 
 from gossipd.ids import Address, Incarnation, NodeId, Version
-from gossipd.records import Claim, NodeInfo, Opaque, Record, Service, Status
+from gossipd.records import Claim, Health, Mode, NodeInfo, Opaque, Record, Service, State, Status
 from gossipd.wire.messages import (
     Ack,
     Announce,
@@ -47,6 +47,14 @@ WEB = Service(
 SERVICE = make_record(BOB, Version(EPOCH, 3), 1, "service/web-1", WEB)
 SMALL_SERVICE = make_record(BOB, Version(EPOCH, 4), 1, "service/a", Service(name="web", id="a", port=80))
 NODE = make_record(BOB, Version(EPOCH, 1), 0, "node", NodeInfo(labels=(("zone", "a"),), software="0.1.0"))
+SICK_SERVICE = make_record(
+    BOB,
+    Version(EPOCH, 7),
+    1,
+    "service/a",
+    Service(name="web", id="a", port=80, state=State(health=Health.CRITICAL, damped=True)),
+)
+DRAINING_NODE = make_record(BOB, Version(EPOCH, 8), 1, "node", NodeInfo(mode=Mode.DRAINING, reason="new kernel"))
 TOMBSTONE = make_record(BOB, Version(EPOCH, 5), 1, "service/a", None)
 OPAQUE = make_record(BOB, Version(EPOCH, 6), 1, "flag/x", Opaque("flag", b"\x01\x02"))
 SIGNED = make_record(BOB, Version(EPOCH, 5), 1, "service/a", None, b"\xaa\xbb")
@@ -54,7 +62,9 @@ SIGNED = make_record(BOB, Version(EPOCH, 5), 1, "service/a", None, b"\xaa\xbb")
 RECORDS: dict[str, Record] = {
     "record-service": SERVICE,
     "record-small-service": SMALL_SERVICE,
+    "record-sick-service": SICK_SERVICE,
     "record-node": NODE,
+    "record-draining-node": DRAINING_NODE,
     "record-tombstone": TOMBSTONE,
     "record-opaque": OPAQUE,
     "record-signed": SIGNED,
@@ -105,6 +115,13 @@ BYTES: dict[str, bytes] = {
     "record-node": bytes.fromhex(
         "9206c43b97a3626f62cf0000018bcfe568000100a46e6f6465a46e6f6465c41f82a66c6162656c7381a47a6f6e65a161"
         "a8736f667477617265a5302e312e30"
+    ),
+    "record-sick-service": bytes.fromhex(
+        "9206c43e97a3626f62cf0000018bcfe568000701a9736572766963652f61a773657276696365c41a83a46e616d65a377"
+        "6562a4706f727450a57374617465930200c3"
+    ),
+    "record-draining-node": bytes.fromhex(
+        "9206c43297a3626f62cf0000018bcfe568000801a46e6f6465a46e6f6465c41681a57374617465940001c2aa6e6577206b65726e656c"
     ),
     "record-tombstone": bytes.fromhex("9206c41a95a3626f62cf0000018bcfe568000501a9736572766963652f61"),
     "record-opaque": bytes.fromhex("9206c42097a3626f62cf0000018bcfe568000601a6666c61672f78a4666c6167c4020102"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gossipd.errors import MalformedPacket
 from gossipd.ids import NodeId, Version
 from gossipd.limits import LABELS_MAX, RECORD_BYTES_MAX
-from gossipd.records import Content, NodeInfo, Opaque, Record, Service
+from gossipd.records import NORMAL_STATE, Content, Health, Mode, NodeInfo, Opaque, Record, Service, State
 from gossipd.wire.records import decode_record_untrusted, make_record
 from tests import strategies
 from tests.wire.golden import BOB, RECORDS
@@ -79,6 +79,32 @@ def test_fields_that_a_later_version_adds_to_a_service_are_ignored_and_kept() ->
     assert record.encoded == data
 
 
+@pytest.mark.parametrize(
+    ("state", "read"),
+    [
+        ([], State()),
+        ([1], State(health=Health.WARNING)),
+        ([0, 1], State(mode=Mode.DRAINING)),
+        ([0, 0, True], State(damped=True)),
+        ([0, 2, False, "new disk"], State(mode=Mode.MAINTENANCE, reason="new disk")),
+        ([3, 0], State(health=Health.CRITICAL)),
+        ([0, 255], State(mode=Mode.MAINTENANCE)),
+        ([1, 0, False, "", {"later": 1}], State(health=Health.WARNING)),
+    ],
+)
+def test_what_a_later_version_adds_to_a_state_means_the_worst_that_is_known(state: object, read: State) -> None:
+    content = decode_record_untrusted(service(state=state)).content
+    assert content == Service(name="web", id="web-1", port=80, state=read)
+    info = decode_record_untrusted(encoded(kind="node", key="node", content={"state": state})).content
+    assert info == NodeInfo(mode=read.mode, reason=read.reason)
+
+
+def test_what_nothing_is_said_of_is_one_value_in_memory() -> None:
+    content = decode_record_untrusted(service()).content
+    assert isinstance(content, Service)
+    assert content.state is NORMAL_STATE
+
+
 def test_a_content_of_unknown_kind_is_kept() -> None:
     assert decode_record_untrusted(encoded(kind="flag", content=b"\xc1?")).content == Opaque("flag", b"\xc1?")
 
@@ -108,6 +134,9 @@ def test_tags_and_metadata_in_any_order_mean_the_same_service() -> None:
         *(service(metadata=wrong) for wrong in ([], [["a", "b"]], {"a": 1}, {"": "a"}, {b"a": "b"}, {"a": "x" * 1025}, None)),
         service(metadata={str(number): "" for number in range(LABELS_MAX + 1)}),
         *(service(weight=wrong) for wrong in (-1, 65_536, True, 1.0)),
+        *(service(state=wrong) for wrong in (0, "critical", {"health": 2}, None, [-1], [256], ["2"], [True], [0, -1], [0, None])),
+        *(service(state=[0, 0, *wrong]) for wrong in ([0], [None], [False, 1], [False, "a\n"], [False, "x" * 257])),
+        encoded(kind="node", key="node", content={"state": [0, "draining"]}),
         encoded(content=b"\x82\xa4name\xa3web\xa4name\xa3web"),
         encoded(content=b"\x83\xa4name\xa3web\xa4port\x50\xa4port\x50"),
         encoded(content={"port": 80}),

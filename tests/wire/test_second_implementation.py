@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gossipd.ids import Address
 from gossipd.node.actions import Action, CloseStream, SendDatagram, SendStream
 from gossipd.node.node import Node
+from gossipd.node.view import KEPT
 from tests.network import KEY, Network, a_service, address_of, instances, members
 
 # ------------------------------------------------------------------------------------------------ the other implementation
@@ -138,7 +139,7 @@ class Meeting:
     def __init__(self, *, sealed: bool) -> None:
         self.net = Network(keyring=KEY if sealed else None)
         self.node: Node = self.net.cluster(2)[0]
-        self.net.do(self.node, self.node.register(a_service(port=8_080), connection=None, now=self.net.now)[1])
+        self.net.do(self.node, self.node.register(a_service(port=8_080), holder=KEPT, now=self.net.now)[1])
         self.net.run(5)
         self.cluster = Cluster("gossipd", KEY.keys[0] if sealed else None)
         self.sessions = 0
