@@ -130,6 +130,7 @@ class Node:
             m.catalog.orphans.next(),
             m.streams.next_deadline(),
             m.isolation.next_deadline(),
+            m.guard.next_deadline(),
             m.next_sync if m.table.live and not self.leaving else math.inf,
             self._registrations.next_deadline(),
             self._leave_by,
@@ -269,7 +270,7 @@ class Node:
     def set_seeds(self, seeds: Sequence[Address], *, now: float) -> list[Action]:
         """Look for the cluster at *seeds* from now on, for ever."""
         self._begin(now=now)
-        self._m.rejoin.seeds = tuple(seeds[:SEEDS_MAX])
+        self._m.rejoin.set_seeds(seeds[:SEEDS_MAX], now=now)
         return self._take()
 
     def set_labels(self, labels: Sequence[tuple[str, str]], *, now: float) -> list[Action]:
@@ -325,6 +326,7 @@ class Node:
         self._m.publish(self._m.author.put(NODE_KEY, info), how="self", now=now)
 
     def _take(self) -> list[Action]:
+        self._m.settle(now=self._m.clock)
         actions, self._m.actions = self._m.actions, []
         return actions
 

@@ -57,6 +57,12 @@ class Rejoin:
         self.seeds: tuple[Address, ...] = ()
         self.isolated = False
 
+    def set_seeds(self, seeds: Sequence[Address], *, now: float) -> None:
+        """Look for the cluster at *seeds* from now on; at new ones at once, since a name may resolve long after we began."""
+        if not set(seeds) <= set(self.seeds):
+            self._next_seed = now
+        self.seeds = tuple(seeds)
+
     def stop(self) -> None:
         """Look for nobody any more: we are leaving."""
         self._stopped = True

@@ -53,6 +53,20 @@ def test_a_knock_is_a_ping_that_says_what_we_believe() -> None:
     )
 
 
+def test_seeds_that_are_told_late_are_tried_at_once_and_only_the_new_ones() -> None:
+    rejoin = searching(a_table())
+    rejoin.handle_timer(now=0.0)
+    rejoin.set_seeds([SEED], now=0.003)
+    assert rejoin.next_deadline() == 0.003
+    assert rejoin.handle_timer(now=0.003) == [Reconnect(target=SEED)]
+    rejoin = searching(a_table(a_claim(BOB)), seeds=(SEED,))
+    rejoin.handle_timer(now=0.0)
+    rejoin.set_seeds([SEED], now=1.0)
+    assert rejoin.next_deadline() == LAN.sync.seed_interval_s
+    rejoin.set_seeds([SEED, OTHER_SEED], now=2.0)
+    assert rejoin.next_deadline() == 2.0
+
+
 def test_whoever_answers_a_knock_is_synced_with_once() -> None:
     rejoin = searching(a_table(a_claim(BOB, DEAD)))
     (knock,) = rejoin.handle_timer(now=0.0)
