@@ -136,6 +136,7 @@ class Driver:
         self._performing = False
         self._rearm = trio.Event()
         self._armed = -math.inf  # nobody sleeps until then, so nobody needs to be woken
+        self._known_at = -math.inf  # since when we could have met the deadline: lateness counts from there
         self.wakes = 0
         """Times that `run` woke up."""
 
@@ -213,6 +214,7 @@ class Driver:
             while True:
                 self._rearm = trio.Event()  # before reading the deadline, or a change in between is lost
                 self._armed = self._node.next_deadline()
+                self._known_at = self._clock()
                 with trio.move_on_at(self._armed):
                     await self._rearm.wait()
                 self.wakes += 1
@@ -226,7 +228,7 @@ class Driver:
         deadline = self._node.next_deadline()
         if now < deadline:
             return  # moved away meanwhile, or moved closer: sleep again
-        late_s = now - deadline
+        late_s = now - max(deadline, self._known_at)  # an input may make due what was not
         for listener in self._late_listeners:
             listener(late_s, now=now)
         if late_s >= self._late_s:
@@ -246,6 +248,7 @@ class Driver:
             finally:
                 self._performing = False
         if self._node.next_deadline() < self._armed:  # a later one needs no waking: `run` finds it when it wakes
+            self._known_at = min(self._clock(), self._armed)
             self._armed = -math.inf
             self._rearm.set()
 

@@ -217,6 +217,39 @@ async def test_the_watchdog_leaves_to_the_node_what_it_sees_itself(
     assert watchdog.worst_s == pytest.approx(2)
 
 
+async def test_what_an_input_makes_due_at_once_is_not_late(
+    mock_clock: MockClock, nursery: trio.Nursery, readable: ReadableLog
+) -> None:
+    """Once somebody has died, the search for the dead is due, and has been for as long as nobody was dead."""
+    node, ports = FakeNode(deadline=trio.current_time() + 100), FakePorts()
+    driver = a_driver(node, ports)
+    watchdog = Watchdog(node, LAN.probe, log=readable.log)
+    watchdog.attach(driver)
+    nursery.start_soon(driver.run)
+    await wait_all_tasks_blocked()
+    mock_clock.jump(10)
+    node.deadline = trio.current_time() - 0.225
+    driver.receive_datagram(b"", BOB)
+    await wait_all_tasks_blocked()
+    assert [call[0] for call in node.calls] == ["receive_datagram", "handle_timer"]
+    assert (ports.drains, watchdog.worst_s, readable.lines()) == (0, 0.0, [])
+
+
+async def test_who_overslept_is_late_whatever_came_first(mock_clock: MockClock, nursery: trio.Nursery) -> None:
+    node, ports = FakeNode(deadline=trio.current_time() + 1), FakePorts()
+    driver = a_driver(node, ports)
+    lateness: list[float] = []
+    driver.listen_for_lateness(lambda late_s, **_: lateness.append(late_s))
+    nursery.start_soon(driver.run)
+    await wait_all_tasks_blocked()
+    mock_clock.jump(3)
+    node.deadline -= 0.5
+    driver.receive_datagram(b"", BOB)
+    await wait_all_tasks_blocked()
+    assert lateness == [pytest.approx(2)]
+    assert ports.drains == 1
+
+
 async def test_a_little_late_is_nobodys_business(
     mock_clock: MockClock, nursery: trio.Nursery, readable: ReadableLog
 ) -> None:
