@@ -182,6 +182,8 @@ class OnlyGrows(Watcher):
 
     def __init__(self) -> None:
         self._seen: list[dict[str, tuple[Incarnation, Status]]] = []
+        self._ranks: dict[tuple[Incarnation, Status], tuple[Incarnation, Status]] = {}
+        """Each once: all who watch believe much the same."""
 
     def on_start(self, host: Host) -> None:
         self._of(host).clear()
@@ -203,7 +205,7 @@ class OnlyGrows(Watcher):
         if before is not None and now < before and not (withdrawn and now[0] == before[0]):
             what = f"{host.name} went from {_claim(before)} back to {_claim(now)} about {event.member}, by {event.how}"
             self.world.fail("only grows", what)
-        seen[event.member] = now
+        seen[event.member] = self._ranks.setdefault(now, now)
 
 
 def _claim(rank: tuple[Incarnation, Status]) -> str:

@@ -5,30 +5,33 @@ and key alone), and at a warm start the tables of a cluster in which everybody k
 run one world with and one without sharing and compare their histories, byte for byte.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from random import Random
-from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gossipd.core.catalog.store import Store, _Owner
-from gossipd.core.items import ItemIndex, ItemKey, claim_digest
+from gossipd.core.catalog.store import Store
+from gossipd.core.events import MemberChanged, RecordChanged
+from gossipd.core.items import ItemIndex, claim_digest
 from gossipd.core.membership.table import Row
 from gossipd.crypto.keyring import Keyring
 from gossipd.crypto.packet import Keys
-from gossipd.crypto.seal import Opener
+from gossipd.crypto.seal import Opener, _Session
 from gossipd.errors import MalformedPacket, PeerError
-from gossipd.ids import NodeId
-from gossipd.limits import MESSAGES_PER_DATAGRAM_MAX, PAYLOAD_BYTES_MAX, QUEUE_MESSAGES_MAX
+from gossipd.ids import Address, NodeId
+from gossipd.limits import MESSAGES_PER_DATAGRAM_MAX, PAYLOAD_BYTES_MAX, QUEUE_MESSAGES_MAX, REPLAY_WINDOW
 from gossipd.node.inbound import Inbound
+from gossipd.node.journal import Journal
 from gossipd.node.machines import Machines
 from gossipd.node.node import Node
-from gossipd.records import Claim, Service, Status
+from gossipd.records import Claim, Record, Service, Status
 from gossipd.wire.codec import _DATAGRAM, CLAIM, RECORD, _decode_all
 from gossipd.wire.fields import UNPACK_ERRORS, malformed, node_id, unpacker
 from gossipd.wire.messages import Envelope, Message
+from simulations.overlays import CommonItems, OverlaidBook, OverlaidIndex, OverlaidStore, put_before
 
 ENVELOPES_MAX = 512
 """Decoded datagrams kept: one goes to four targets at once, and arrives within milliseconds."""
@@ -47,6 +50,17 @@ def machines(node: Node) -> Machines:
 def root(node: Node) -> int:
     """Return one hash of all claims and records that *node* holds: equal roots mean equal views and catalogs."""
     return node._m.items.root()
+
+
+def catalog_root(node: Node) -> int:
+    """Return one hash of all records that *node* holds."""
+    items = node._m.items
+    if isinstance(items, OverlaidIndex):
+        return items.catalog_root
+    held = 0
+    for (owner, _), digest in items._digest_of.items():
+        held ^= digest if owner else 0
+    return held
 
 
 def claim_of(node: Node, member: str) -> Claim | None:
@@ -110,6 +124,8 @@ class Shared:
     def __init__(self) -> None:
         self._ciphers: OrderedDict[tuple[bytes, bytes, str, str], AESGCM | None] = OrderedDict()
         self._envelopes: dict[bytes, Envelope] = {}
+        self.sessions: dict[bytes, bytes] = {}
+        """Names of sessions, one for each process that ever sent a datagram."""
         decoders: dict[int, Callable[..., Message]] = dict(_DATAGRAM)
         for kind in (CLAIM, RECORD):
             decoders[kind] = lru_cache(maxsize=65_536, typed=True)(_DATAGRAM[kind])
@@ -118,6 +134,7 @@ class Shared:
     def adopt(self, node: Node) -> None:
         """Let *node*, newly made, use what is shared. Its replay windows, counters and tables stay its own."""
         m = node._m
+        m.journal = _NoJournal()
         m.opener = _SharedOpener(self, m.keyring, m.cluster, m.sealer.session)
         m.inbound._opener = m.opener
         m.inbound.__class__ = _SharedInbound
@@ -156,6 +173,52 @@ class Shared:
         return envelope
 
 
+class _NoJournal(Journal):
+    """Evidence is for people to read, who cannot ask the nodes of a world: no rule of the protocol looks at it."""
+
+    def member_changed(self, event: MemberChanged, *, now: float) -> None:
+        pass
+
+    def record_changed(self, event: RecordChanged, *, now: float) -> None:
+        pass
+
+
+class _SparseSession(_Session):
+    """A session that holds the counters it saw, not a bit for each in the window: one of very many peers gets few of them."""
+
+    __slots__ = ("older",)
+
+    def __init__(self, key_id: bytes, cipher: AESGCM | None, counter: int) -> None:
+        super().__init__(key_id, cipher, counter)
+        self.older = b""
+        """Counters seen below *newest*, 8 bytes each, in the order in which they were passed; some may be out of the window."""
+
+    def was_seen(self, counter: int) -> bool:
+        behind = self.newest - counter
+        return behind >= 0 and (behind == 0 or behind >= REPLAY_WINDOW or counter in memoryview(self.older).cast("Q"))
+
+    def mark(self, counter: int) -> None:
+        newest, stale = max(counter, self.newest), 0
+        older = self.older + min(counter, self.newest).to_bytes(8, sys.byteorder)
+        while newest - int.from_bytes(older[stale : stale + 8], sys.byteorder) >= REPLAY_WINDOW:
+            stale += 8
+            if stale == len(older):
+                break
+        self.newest, self.older = newest, older[stale:] if stale else older
+
+
+class _SparseSessions(OrderedDict[bytes, _Session]):
+    """Sessions by their name, of which all nodes hold the same object."""
+
+    def __init__(self, names: dict[bytes, bytes]) -> None:
+        super().__init__()
+        self._names = names
+
+    def __setitem__(self, session: bytes, made: _Session) -> None:
+        name = self._names.setdefault(session, session)
+        super().__setitem__(name, _SparseSession(made.key_id, made.cipher, made.newest))
+
+
 class _SharedKeys(Keys):
     def __init__(self, shared: Shared, keyring: Keyring | None, cluster: str) -> None:
         super().__init__(keyring, cluster)
@@ -169,6 +232,7 @@ class _SharedOpener(Opener):
     def __init__(self, shared: Shared, keyring: Keyring | None, cluster: str, own_session: bytes) -> None:
         super().__init__(keyring, cluster, own_session)
         self._shared = shared
+        self._sessions = _SparseSessions(shared.sessions)
         self._keys = _SharedKeys(shared, keyring, cluster)
 
     def rekey(self, keyring: Keyring | None) -> None:
@@ -193,99 +257,55 @@ class _SharedInbound(Inbound):
 # --------------------------------------------------------------------------------------------------------------- warm start
 
 
-class _SharedIndex(ItemIndex):
-    """An index whose buckets are another's until they are written to."""
-
-    _mine: bytearray
-
-    def put(self, key: ItemKey, digest: int) -> None:
-        self._own_bucket(digest)
-        super().put(key, digest)
-
-    def drop(self, key: ItemKey) -> None:
-        old = self._digest_of.get(key)
-        if old is not None:
-            self._own_bucket(old)
-        super().drop(key)
-
-    def take_over(self, other: ItemIndex) -> None:
-        """Hold what *other* holds, in place of what was held."""
-        self._digest_of = dict(other._digest_of)
-        self._key_of = dict(other._key_of)
-        self._root = other._root
-        self._xor = list(other._xor)
-        self._held = list(other._held)
-        self._mine = bytearray(len(self._held))
-        if hasattr(other, "_root"):
-            self._root = other._root
-
-    def _own_bucket(self, digest: int) -> None:
-        bucket = digest >> (64 - (len(self._held).bit_length() - 1))
-        if not self._mine[bucket]:
-            self._mine[bucket] = 1
-            held = self._held[bucket]
-            self._held[bucket] = None if held is None else set(held)
-
-
-class _SharedOwners(dict[NodeId, _Owner]):
-    """Owners that are another store's until they are looked up; the store only looks up, adds and removes them."""
-
-    def __init__(self, common: Mapping[NodeId, _Owner], now: float) -> None:
-        super().__init__()
-        self._common = common
-        self._now = now
-        self._taken: set[NodeId] = set()
-
-    def get(self, owner: NodeId, default: Any = None) -> Any:
-        found = super().get(owner)
-        if found is not None:
-            return found
-        theirs = self._common.get(owner)
-        if theirs is None or owner in self._taken:
-            return default
-        self._taken.add(owner)
-        found = self[owner] = _Owner(theirs.floor, theirs.tokens, self._now, dict(theirs.records), {}, theirs.bytes)
-        return found
-
-    def __missing__(self, owner: NodeId) -> _Owner:
-        found: _Owner | None = self.get(owner)
-        if found is None:
-            raise KeyError(owner)
-        return found
-
-    def __delitem__(self, owner: NodeId) -> None:
-        self.get(owner)
-        super().__delitem__(owner)
-
-
-def warm(nodes: list[Node], rng: Random, *, clocks: list[float]) -> None:
+def warm(nodes: list[Node], rng: Random, *, clocks: list[float], shared: bool = True) -> None:
     """Let *nodes*, all started, know each other as if they had met long ago: claims, records, peer books, and no news.
 
-    *clocks* are the nodes' own.
+    *clocks* are the nodes' own. *shared* False: each holds all of it by itself, which costs memory and changes nothing.
     The result is what ordinary merges of everybody's claim and records would leave behind, but for the journal; a test compares.
     """
     claims = [node._m.table.own for node in nodes]
+    records = [record for node in nodes for record in node._m.catalog._owners[node.me].records.values()]
     items = ItemIndex()
     catalog = Store(nodes[0]._m.config.catalog, me=NodeId("nobody"), index=items)
-    for node, claim in zip(nodes, claims, strict=True):
-        catalog.owner_epoch(claim.member, claim.incarnation.epoch, now=0.0)
-        for record in node._m.catalog._owners[claim.member].records.values():
-            catalog.merge(record, source=claim.member, how="gossip", now=0.0)
-    for claim in claims:
-        items.put(("", claim.member), claim_digest(claim))
-    names = sorted(claim.member for claim in claims)
+    _fill(catalog, claims, records, now=0.0)
+    common, addresses = CommonItems(items), {claim.member: claim.address for claim in claims}
+    names = sorted(addresses)
     for node, now in zip(nodes, clocks, strict=True):
         m = node._m
-        me = m.table.me
-        m.items.__class__ = _SharedIndex
-        assert isinstance(m.items, _SharedIndex)
-        m.items.take_over(items)
+        if shared:
+            _overlay(m, common, catalog, addresses, now=now)
+        else:
+            _fill(m.catalog, claims, [record for record in records if record.owner != node.me], now=now)
+            for claim in claims:
+                if claim.member != node.me:
+                    m.peers.note(claim.member, claim.address, now=now)
         m.table.rows = {claim.member: Row(claim, now, now, now) for claim in claims}
-        m.table.live = [name for name in names if name != me]
-        m.catalog._owners = _SharedOwners(catalog._owners, now)
-        m.catalog._by_name = {name: dict(records) for name, records in catalog._by_name.items()}
-        m.catalog._held, m.catalog.bytes = catalog._held, catalog.bytes
-        m.peers._seen = {claim.member: (claim.address, now) for claim in claims if claim.member != me}
+        m.table.live = [name for name in names if name != node.me]
         m.prober._next_probe = now + rng.uniform(0, m.config.probe.interval_s)
         m.spreader.membership.clear()
         m.spreader.catalog.clear()
+
+
+def _fill(catalog: Store, claims: list[Claim], records: list[Record], *, now: float) -> None:
+    """Let *catalog* and its index hold everybody's *claims* and *records*."""
+    for claim in claims:
+        catalog.owner_epoch(claim.member, claim.incarnation.epoch, now=now)
+        catalog._index.put(("", claim.member), claim_digest(claim))
+    for record in records:
+        catalog.merge(record, source=record.owner, how="gossip", now=now)
+
+
+def _overlay(
+    m: Machines, common: CommonItems, catalog: Store, addresses: Mapping[NodeId, Address], *, now: float
+) -> None:
+    """Let *m* hold what is common, in place of its own."""
+    m.items.__class__ = put_before(OverlaidIndex, type(m.items))
+    m.catalog.__class__ = put_before(OverlaidStore, type(m.catalog))
+    m.peers.__class__ = put_before(OverlaidBook, type(m.peers))
+    assert isinstance(m.items, OverlaidIndex)
+    assert isinstance(m.catalog, OverlaidStore)
+    assert isinstance(m.peers, OverlaidBook)
+    m.items.take_over(common)
+    m.catalog.take_over(catalog, now)
+    m.peers.take_over(addresses, me=m.table.me, now=now)
+    m.rejoin._book = m.peers.addresses

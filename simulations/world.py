@@ -80,7 +80,8 @@ class World(Driving):
             nodes.append(self._make_node(host, seeds=()))
             nodes[-1].start(now=host.clock(self.now))
         clocks = [host.clock(self.now) for host in self.hosts]
-        inside.warm(nodes, Random(f"{self.seed} phases"), clocks=clocks)
+        shared = self._shared is not None
+        inside.warm(nodes, Random(f"{self.seed} phases"), clocks=clocks, shared=shared)
         for host, node in zip(self.hosts, nodes, strict=True):
             host.impaired_at = -math.inf  # it has been well for long
             self.beliefs.begin(host.number, knows_all=True)

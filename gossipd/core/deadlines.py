@@ -16,8 +16,9 @@ class Deadlines(Generic[K]):
     """At most one deadline a key; equal deadlines pop in the order they were set."""
 
     def __init__(self) -> None:
-        self._at: dict[K, tuple[float, int]] = {}
+        self._at: dict[K, tuple[float, int, K]] = {}
         self._heap: list[tuple[float, int, K]] = []
+        """Entries that are no longer the ones in *_at* are void."""
         self._order = count()
 
     def __len__(self) -> int:
@@ -28,9 +29,8 @@ class Deadlines(Generic[K]):
 
     def set(self, key: K, at: float) -> None:
         """Set or move the deadline of *key* to *at*."""
-        entry = (at, next(self._order))
-        self._at[key] = entry
-        heapq.heappush(self._heap, (*entry, key))
+        entry = self._at[key] = (at, next(self._order), key)
+        heapq.heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._at) + 16:
             self._rebuild()
 
@@ -49,9 +49,9 @@ class Deadlines(Generic[K]):
             self._heap.clear()
             return math.inf
         while self._heap:
-            at, order, key = self._heap[0]
-            if self._at.get(key) == (at, order):
-                return at
+            entry = self._heap[0]
+            if self._at.get(entry[2]) is entry:
+                return entry[0]
             heapq.heappop(self._heap)
         return math.inf
 
@@ -72,9 +72,9 @@ class Deadlines(Generic[K]):
 
     def shift(self, by_s: float) -> None:
         """Move every deadline by *by_s* seconds."""
-        self._at = {key: (at + by_s, order) for key, (at, order) in self._at.items()}
+        self._at = {key: (at + by_s, order, key) for key, (at, order, _) in self._at.items()}
         self._rebuild()
 
     def _rebuild(self) -> None:
-        self._heap = [(at, order, key) for key, (at, order) in self._at.items()]
+        self._heap = list(self._at.values())
         heapq.heapify(self._heap)

@@ -167,17 +167,9 @@ def views_whole(world: World) -> bool:
 
 def catalogs_same(world: World) -> bool:
     """Return whether all hosts hold the same records."""
-    first: int | None = None
-    for host in (world.hosts[0], *reversed(world.hosts)):
-        assert host.node is not None
-        held = 0
-        for (owner, _), digest in inside.machines(host.node).items._digest_of.items():
-            if owner:
-                held ^= digest
-        if first is not None and held != first:
-            return False
-        first = held
-    return True
+    nodes = [host.node for host in (world.hosts[0], *reversed(world.hosts)) if host.node is not None]
+    first = inside.catalog_root(nodes[0])
+    return all(inside.catalog_root(node) == first for node in nodes)
 
 
 def measure(shape_name: str, nodes: int, cut_s: float, seed: int, config: ProtocolConfig = LAN) -> Healed:

@@ -55,7 +55,7 @@ def test_another_seed_gives_another_history() -> None:
     assert len(hashes) == 2
 
 
-@pytest.mark.parametrize("name", ["writes_both_sides", "key_rotation_during_cut"])
+@pytest.mark.parametrize("name", ["writes_both_sides", "key_rotation_during_cut", "halves", "rolling_restart"])
 def test_what_nodes_share_changes_nothing(name: str) -> None:
     story = STORIES[name](8)
     outcomes = [play(story, world_of(story, nodes=8, seed=3, shared=shared)) for shared in (True, False)]
