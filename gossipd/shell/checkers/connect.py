@@ -3,11 +3,13 @@
 import errno
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
 from gossipd.check_targets import address_text
-from gossipd.checks import CheckResult, Tcp, Unix
+from gossipd.checks import CheckResult, Grpc, Http, Tcp, Unix
 from gossipd.records import Health
 from gossipd.shell.checkers.attempt import Attempt, Failed, reason_of
 
@@ -61,22 +63,36 @@ class Network:
             raise Failed(f"cannot connect to {address_text(host, port)}: {'; '.join(dict.fromkeys(errors))}")
         return connected
 
-    async def start_tls(
-        self, stream: trio.SocketStream, *, server_name: str, skip_verify: bool, http2: bool, attempt: Attempt
+    @asynccontextmanager
+    async def stream(
+        self, target: Http | Grpc, host: str, port: int, attempt: Attempt, *, tls: bool
+    ) -> AsyncIterator[trio.abc.Stream]:
+        """A connection to *host*, closed at the end; with *tls*, proven as *target* asks for. Raises: Failed, also for what
+        breaks it within."""
+        with await self.connect(host, port, attempt) as connected:
+            stream = trio.SocketStream(connected)
+            try:
+                yield await self._start_tls(stream, target, host, attempt) if tls else stream
+            except (OSError, trio.BrokenResourceError) as error:
+                words = f"the connection broke while {attempt.doing}: {reason_of(error)}"
+                raise Failed(f"{words}\n{attempt.seen}") from None
+
+    async def _start_tls(
+        self, stream: trio.SocketStream, target: Http | Grpc, host: str, attempt: Attempt
     ) -> trio.SSLStream[trio.SocketStream]:
-        """Return *stream* once TLS is agreed on and, unless *skip_verify*, *server_name* is proven. Raises: Failed."""
         attempt.doing = "agreeing on TLS"
-        context = await self._context(skip_verify=skip_verify, http2=http2)
-        tls = trio.SSLStream(stream, context, server_hostname=server_name, https_compatible=True)
+        context = await self._context(skip_verify=target.tls_skip_verify, http2=isinstance(target, Grpc))
+        name = target.tls_server_name or host
+        tls = trio.SSLStream(stream, context, server_hostname=name, https_compatible=True)
         try:
             await tls.do_handshake()
-        except (OSError, trio.BrokenResourceError) as error:
+        except trio.BrokenResourceError as error:
             cause = error.__cause__
             if isinstance(cause, ssl.SSLCertVerificationError):
                 raise Failed(f"the certificate is not accepted: {cause.verify_message}") from None
             if isinstance(cause, ssl.SSLError) and cause.reason:
                 raise Failed(f"no TLS: {cause.reason.lower().replace('_', ' ')}") from None
-            raise Failed(f"no TLS: {reason_of(error)}") from None
+            raise
         return tls
 
     async def _look_up(self, host: str, port: int, attempt: Attempt) -> list[tuple[int, tuple[str, int]]]:

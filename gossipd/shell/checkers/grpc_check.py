@@ -44,19 +44,9 @@ _NO_SUCH_SERVICE = "NOT_FOUND"
 async def try_grpc(target: Grpc, attempt: Attempt, network: Network) -> CheckResult:
     """Pass if the service is SERVING, else be critical. Raises: Failed."""
     host, port = attempt.place(target.host, target.port)
-    with await network.connect(host, port, attempt) as connected:
-        plain = trio.SocketStream(connected)
-        stream: trio.abc.Stream = plain
-        if target.tls:
-            name = target.tls_server_name or host
-            stream = await network.start_tls(
-                plain, server_name=name, skip_verify=target.tls_skip_verify, http2=True, attempt=attempt
-            )
-        call = _Call(stream, attempt)
-        try:
-            answer = await call.run(target, authority=address_text(target.tls_server_name or host, port))
-        except (OSError, trio.BrokenResourceError) as error:
-            raise Failed(f"the connection broke while {attempt.doing}: {reason_of(error)}") from None
+    async with network.stream(target, host, port, attempt, tls=target.tls) as stream:
+        authority = address_text(target.tls_server_name or host, port)
+        answer = await _Call(stream, attempt).run(target, authority=authority)
     what = f"service {target.service!r}" if target.service else "the server"
     if answer == SERVING:
         return attempt.result(Health.PASSING, f"{what} is SERVING")

@@ -30,21 +30,12 @@ async def try_http(target: Http, attempt: Attempt, network: Network) -> CheckRes
     """Pass on an expected status, warn on 429, else be critical. Raises: Failed."""
     url = split_url("http", target.url)
     host, port = attempt.place(url.host, url.port or (_PORTS[url.tls] if url.host else None))
-    with await network.connect(host, port, attempt) as connected:
-        plain = trio.SocketStream(connected)
-        stream: trio.abc.Stream = plain
-        if url.tls:
-            name = target.tls_server_name or host
-            stream = await network.start_tls(
-                plain, server_name=name, skip_verify=target.tls_skip_verify, http2=False, attempt=attempt
-            )
+    async with network.stream(target, host, port, attempt, tls=url.tls) as stream:
         exchange = _Exchange(stream, target, attempt)
         try:
             return await exchange.run(_request(target, url, host, port))
         except h11.RemoteProtocolError as error:
             raise Failed(f"{exchange.told}bad HTTP: {reason_of(error)}") from None
-        except (OSError, trio.BrokenResourceError) as error:
-            raise Failed(f"{exchange.told}the connection broke while {attempt.doing}: {reason_of(error)}") from None
 
 
 class _Exchange:
