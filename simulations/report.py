@@ -1,18 +1,22 @@
 """One page of all that the experiments wrote: tables, plots and verdicts, each with the command that made it.
 
-Reads the folder that ``experiment`` and ``sweep`` write into, runs nothing, and needs nothing to be read: styles and plots are in
-the page, and it has no script.
+Reads the folder that ``experiment`` and ``sweep`` write into, and what else has left a text there; needs nothing to be read: styles
+and plots are in the page, and it has no script. With a budget it first runs all of it.
 """
 
 import csv
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
 import click
 
+from simulations import sweep
 from simulations.experiments import EXPERIMENTS
+from simulations.experiments.command import MADE_BY, perform
+from simulations.experiments.result import Settings
 
 PAGE = "report.html"
 
@@ -31,7 +35,8 @@ code { background: #f3f3f3; padding: .15em .4em; } img { max-width: 100%; displa
 
 def page(folder: Path) -> str:
     """Return the report about *folder* as HTML. Raises: ValueError if there is nothing in it that an experiment wrote."""
-    made = [name for name in _known() if (folder / f"{name}.txt").is_file()]
+    others = sorted(path.stem for path in folder.glob("*.txt") if path.stem not in _known())
+    made = [name for name in [*_known(), *others] if (folder / f"{name}.txt").is_file()]
     if not made:
         raise ValueError(
             f"{folder} holds no results, expected some: run python -m simulations experiment NAME --out {folder}"
@@ -55,23 +60,29 @@ def _known() -> list[str]:
 
 
 def _title(name: str) -> str:
-    return (
-        EXPERIMENTS[name].title
-        if name in EXPERIMENTS
-        else "Seeds of stories and random worlds, watched by every checker"
-    )
+    if name == "sweep":
+        return "Seeds of stories and random worlds, watched by every checker"
+    return EXPERIMENTS[name].title if name in EXPERIMENTS else name.replace("-", " ").capitalize()
+
+
+def _command(name: str, text: str) -> str:
+    """Return the command that made *text*, which says so in its first line; a sweep's, or another's, is told by its name."""
+    first = text.partition("\n")[0]
+    if first.startswith(MADE_BY):
+        return first.removeprefix(MADE_BY)
+    return f"python -m simulations {f'experiment {name}' if name in EXPERIMENTS else name}"
 
 
 def _section(name: str, folder: Path) -> str:
-    command = f"python -m simulations experiment {name}" if name in EXPERIMENTS else "python -m simulations sweep"
+    text = (folder / f"{name}.txt").read_text(encoding="utf-8")
+    command = _command(name, text)
     body = [f'<h2 id="{name}">{escape(_title(name))}</h2>', f"<p>Made by <code>{escape(command)}</code></p>"]
     body += [_verdicts(_lines(name, folder))]
     for path in _files(name, folder, ".csv"):
         body += [_made_by(path.name, command), _table(path)]
     for path in [*_files(name, folder, ".svg"), *_unpaired(name, folder)]:
         body += [_made_by(path.name, command), _picture(path)]
-    text = escape((folder / f"{name}.txt").read_text(encoding="utf-8"))
-    body.append(f"<details><summary>As it was printed</summary><pre>{text}</pre></details>")
+    body.append(f"<details><summary>As it was printed</summary><pre>{escape(text)}</pre></details>")
     return "\n".join(body)
 
 
@@ -147,10 +158,33 @@ def _count(name: str, folder: Path) -> str:
     return f"({len(lines) - bad} of {len(lines)} goals met)" if lines else ""
 
 
+SWEEP_SEEDS = {"short": 1, "full": 50}
+"""Worlds for each story; those of `random_worlds` besides."""
+
+
+def run_all(budget: str, folder: Path, *, jobs: int) -> None:
+    """Run every experiment and a sweep into *folder*: "short", for minutes, or "full", for many hours."""
+    for name in EXPERIMENTS:
+        click.echo(f"{name}: {EXPERIMENTS[name].title}")
+        perform(name, Settings(out=folder, short=budget == "short", full=budget == "full", jobs=jobs))
+    with suppress(SystemExit):  # what failed is told on the page
+        sweep.command.main(
+            ["--seeds", str(SWEEP_SEEDS[budget]), "--jobs", str(jobs), "--out", str(folder)], standalone_mode=False
+        )
+
+
 @click.command("report")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("build/lab"), show_default=True)
-def command(out: Path) -> None:
+@click.option(
+    "--budget",
+    type=click.Choice(list(SWEEP_SEEDS)),
+    help="First run everything: short, about 25 minutes of one core; full, about 15 hours of one. Default: what is there.",
+)
+@click.option("--jobs", type=int, default=-1, show_default=True, help="Processes, with --budget; -1 for one a core.")
+def command(out: Path, budget: str | None, jobs: int) -> None:
     """Put every table and plot in the folder on one page, OUT/report.html."""
+    if budget is not None:
+        run_all(budget, out, jobs=jobs)
     try:
         text = page(out)
     except ValueError as error:

@@ -139,9 +139,8 @@ Found = dict[tuple[str, str], list[Faced]]
 
 
 def run(settings: Settings) -> Result:
-    members = settings.pick(10, 200, 1_000)
-    seconds = settings.pick(25, 300, 900)
-    seeds = settings.seed_list(quick=1, usual=4, full=5)
+    members, seconds = settings.pick((10, 25), (100, 300), (1_000, 900))
+    seeds = settings.seed_list(quick=1, usual=2, full=1)
     configs = configurations()
     keys = list(product(FAULTS, configs))
     cells = [(configs[mode], fault, members, seconds, seed) for (fault, mode), seed in product(keys, seeds)]

@@ -114,6 +114,8 @@ WHAT: dict[str, Callable[[Loaded], tuple[float, ...]]] = {
 
 def run(settings: Settings) -> Result:
     sizes: tuple[int, ...] = settings.pick((10, 20), (100, 300, 1_000), (100, 300, 1_000, 3_000))
+    if settings.short:
+        sizes = sizes[:2]
     seconds = settings.pick(12, 60, 120)
     seeds = settings.seed_list(quick=1, usual=1, full=5)
     configs = {"SWIM": modes.swim(), "gossipd": LAN}

@@ -36,10 +36,12 @@ Group = tuple[str, int]
 def run(settings: Settings) -> Result:
     cut_s = settings.pick(30.0, 600.0, 600.0)
     sizes: tuple[int, ...] = settings.pick((10,), (10, 100, 1_000), (10, 100, 1_000, 5_000))
+    if settings.short:
+        sizes = sizes[:2]
     shapes = settings.pick(("halves", "single"), tuple(SHAPES), tuple(SHAPES))
     cells: list[tuple[str, int, float, int]] = []
     for nodes, name in product(sizes, shapes):
-        seeds = settings.seed_list(quick=1, usual=5, full=40)
+        seeds = settings.seed_list(quick=1, usual=1 if settings.short else 5, full=40)
         if nodes >= 1_000 and not settings.full and settings.seeds is None:
             if name not in JUDGED:
                 continue

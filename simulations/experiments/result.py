@@ -20,6 +20,8 @@ class Settings:
     out: Path = Path("build/lab")
     quick: bool = False
     """Only show that it runs: figures mean nothing."""
+    short: bool = False
+    """As usual, but without worlds that take minutes: what a report has time for."""
     full: bool = False
     """The whole grid, for hours on many cores."""
     seeds: int | None = None
@@ -29,10 +31,17 @@ class Settings:
     """Processes; -1 for one a core. One in --quick."""
 
     def __post_init__(self) -> None:
-        if self.quick and self.full:
-            raise ValueError("quick and full exclude each other")
+        if self.quick + self.short + self.full > 1:
+            raise ValueError("quick, short and full exclude each other")
         if self.seeds is not None and self.seeds < 1:
             raise ValueError(f"seeds={self.seeds!r}, expected 1 or more")
+
+    def flags(self) -> str:
+        """Return what `experiment` is to be told for the same figures: a blank and a flag each."""
+        chosen = [name for name in ("quick", "short", "full") if getattr(self, name)]
+        seeds = [] if self.seeds is None else [f"seeds {self.seeds}"]
+        first = [] if self.first_seed == 1 else [f"first-seed {self.first_seed}"]
+        return "".join(f" --{flag}" for flag in chosen + seeds + first)
 
     def seed_list(self, *, quick: int, usual: int, full: int) -> list[int]:
         """Return the seeds of each cell: as many as were asked for, or what the size of the run wants."""
@@ -112,11 +121,27 @@ class Verdict:
 REPRODUCED, BEATEN, NOT_REPRODUCED = "reproduced", "beaten", "NOT reproduced"
 
 
-def within(claim: str, ours: float, *, wanted: float, tolerance: float, unit: str = "") -> Verdict:
-    """Judge whether *ours* is at most the part *tolerance* off *wanted*. NaN never is."""
-    good = abs(ours - wanted) <= tolerance * abs(wanted)
-    target = f"{wanted:.4g}{unit} ± {tolerance:.0%}"
-    return Verdict(claim=claim, outcome=_word(good), ours=f"{ours:.4g}{unit}", wanted=target)
+def within(
+    claim: str,
+    ours: float,
+    *,
+    wanted: float,
+    tolerance: float,
+    unit: str = "",
+    interval: tuple[float, float] | None = None,
+) -> Verdict:
+    """Judge whether *ours* is at most the part *tolerance* off *wanted*. NaN never is.
+
+    *interval* is that of *ours*, which proves nothing if half of it is wider than what is tolerated.
+    """
+    allowed = tolerance * abs(wanted)
+    good = abs(ours - wanted) <= allowed
+    shown = f"{ours:.4g}{unit}"
+    if interval is not None:
+        low, high = interval
+        good = good and (high - low) / 2 <= allowed
+        shown += f" ({low:.4g} to {high:.4g})"
+    return Verdict(claim=claim, outcome=_word(good), ours=shown, wanted=f"{wanted:.4g}{unit} ± {tolerance:.0%}")
 
 
 def between(claim: str, ours: float, *, low: float, high: float, unit: str = "") -> Verdict:

@@ -47,6 +47,15 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(len(sample), mean, mean - half, mean + half, p50, p99, p999)
 
 
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the median, from the order of *values* alone; infinite below six of them."""
+    count, ordered = len(values), sorted(values)
+    low = math.floor((count - _Z * math.sqrt(count)) / 2)
+    if count < 6:
+        return -math.inf, math.inf
+    return ordered[max(0, low - 1)], ordered[min(count - 1, count - low)]
+
+
 def proportion_interval(hits: int, of: int) -> tuple[float, float]:
     """Return the 95 % interval of a proportion (Wilson's score), which holds for no hit as well."""
     if of < 1:

@@ -8,10 +8,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from simulations import report
+from simulations import report, sweep
 from simulations.experiments import EXPERIMENTS
 from simulations.experiments.command import write
-from simulations.experiments.result import Limit, Plot, Result, Series, Table
+from simulations.experiments.result import Limit, Plot, Result, Series, Settings, Table
 
 
 class Outline(HTMLParser):
@@ -70,6 +70,38 @@ def test_each_table_and_plot_says_the_command_that_made_it(tmp_path: Path) -> No
     for file in ("loss_rates.csv", "loss_rates.svg"):
         assert f"{file}, by <code>python -m simulations experiment uniform-loss</code>" in page
     assert "Not run: lifeguard" in page
+
+
+def test_the_command_is_the_one_that_the_text_tells(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path)
+    text = (folder / "uniform-loss.txt").read_text(encoding="utf-8")
+    told = "made by python -m simulations experiment uniform-loss --seeds 3\n\n" + text
+    (folder / "uniform-loss.txt").write_text(told, encoding="utf-8")
+    (folder / "reality.txt").write_text("measured: reproduced (ours 1, wanted 1)\n", encoding="utf-8")
+    page = report.page(folder)
+    assert "loss_rates.csv, by <code>python -m simulations experiment uniform-loss --seeds 3</code>" in page
+    assert '<h2 id="reality">Reality</h2>' in page
+    assert "<code>python -m simulations reality</code>" in page
+
+
+def test_a_budget_runs_every_experiment_and_a_sweep_and_then_writes_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def perform(name: str, settings: Settings) -> list[Path]:
+        ran.append(name + settings.flags())
+        a_folder(settings.out)
+        return []
+
+    monkeypatch.setattr(report, "perform", perform)
+    context = {"ignore_unknown_options": True, "allow_extra_args": True}
+    swept = click.Command("sweep", callback=lambda: ran.append("sweep"), context_settings=context)
+    monkeypatch.setattr(sweep, "command", swept)
+    outcome = CliRunner().invoke(report.command, ["--budget", "short", "--out", str(tmp_path)])
+    assert outcome.exit_code == 0, outcome.output
+    assert ran == [*(f"{name} --short" for name in EXPERIMENTS), "sweep"]
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_files_go_to_the_experiment_whose_word_they_begin_with(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gossipd.config import LAN
 from simulations import modes
 from simulations.experiments import EXPERIMENTS, first_detection, lifeguard, rumours, true_crash, uniform_loss
 from simulations.experiments.command import register
@@ -30,7 +29,7 @@ def test_an_unknown_experiment_and_sizes_that_exclude_each_other_are_refused() -
     group = click.Group()
     register(group)
     assert "'nonsense' is not one of" in CliRunner().invoke(group, ["experiment", "nonsense"]).output
-    both = CliRunner().invoke(group, ["experiment", "rumours", "--quick", "--full"])
+    both = CliRunner().invoke(group, ["experiment", "rumours", "--quick", "--short"])
     assert both.exit_code == 2
     assert "exclude each other" in both.output
 
@@ -52,8 +51,15 @@ def test_equal_seeds_measure_the_same() -> None:
     assert once != first_detection.measure("SWIM", "free-running", 8, 10, seed=4)
 
 
-def test_all_crashes_begun_are_waited_for() -> None:
-    assert len(first_detection.measure("SWIM", "synchronous", 30, 17, seed=1)) == 17
+def test_all_crashes_are_waited_for_and_synchronous_verdicts_come_with_a_round() -> None:
+    took = first_detection.measure("SWIM", "synchronous", 30, 17, seed=1)
+    assert len(took) == 17
+    assert all(seconds % 1 == pytest.approx(0.0001, abs=1e-6) for seconds in took)
+
+
+def test_members_that_draw_targets_afresh_detect_as_simulated_in_the_notes() -> None:
+    assert first_detection.random_choice_periods(16) == pytest.approx(1.55, abs=0.005)
+    assert first_detection.random_choice_periods(2_000) == pytest.approx(1.582, abs=1e-3)
 
 
 def test_the_model_of_a_true_crash_is_the_published_one() -> None:
@@ -63,7 +69,7 @@ def test_the_model_of_a_true_crash_is_the_published_one() -> None:
 
 
 def test_a_true_crash_is_suspected_then_declared_then_known() -> None:
-    for suspected, first, last in true_crash.measure(modes.swim(), 12, 3, seed=1):
+    for suspected, first, last in true_crash.measure("SWIM", modes.swim(), 12, 3, seed=1):
         assert suspected + 4.9 < first < last
 
 
@@ -101,9 +107,31 @@ def test_a_rumour_that_somebody_missed_never_reached_all() -> None:
     assert rumours._p99_to_all([heard] * 50 + [missed]) == math.inf
 
 
+def stalled(name: str, kind: str, seconds: float) -> lifeguard.Count:
+    anomaly = lifeguard.Anomaly(kind=kind, count=2, stall_s=16.0, run_s=0.004)
+    return lifeguard.measure(name, lifeguard.configurations()[name], anomaly, 24, seconds, seed=1)
+
+
 def test_verdicts_about_healthy_members_are_told_from_those_about_the_stalling() -> None:
-    anomaly = lifeguard.Anomaly(kind="block", count=2, stall_s=16.0, run_s=0.004)
-    swim, ours = (lifeguard.measure(config, anomaly, 24, 20.0, seed=1) for config in (modes.swim(), LAN))
+    swim, ours = (stalled(name, "block", 20.0) for name in ("SWIM", "gossipd"))
     assert swim.any > swim.false > swim.healthy > 0
     assert (ours.false, ours.healthy) == (0, 0)
     assert ours.any == 2 * 23  # who is silent for 16 s is found out by all
+
+
+def test_who_waits_for_its_send_accuses_one_member_a_stall_and_tells_nobody() -> None:
+    swim = stalled("SWIM", "stuck", 31.0)
+    assert 1 <= swim.false <= 2
+    assert swim.healthy == 0
+
+
+def test_the_five_differ_where_the_paper_says_so() -> None:
+    made = lifeguard.configurations()
+    parts = {
+        name: (of.probe.awareness_max > 1, of.suspicion.max_factor > 1, of.probe.buddy) for name, of in made.items()
+    }
+    assert parts["SWIM"] == (False, False, False)
+    assert parts["Buddy"] == (False, False, True)
+    assert parts["LHA-Probe"] == (True, False, False)
+    assert parts["LHA-Suspicion"] == (False, True, False)
+    assert parts["Lifeguard"] == parts["Lifeguard alpha=2"] == parts["gossipd"] == (True, True, True)

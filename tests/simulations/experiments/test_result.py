@@ -15,6 +15,13 @@ def test_within_a_tolerance() -> None:
     assert str(within("x", 1.7, wanted=1.58, tolerance=0.02)) == "x: NOT reproduced: ours 1.7, wanted 1.58 ± 2%"
 
 
+def test_a_figure_whose_interval_is_wider_than_the_tolerance_proves_nothing() -> None:
+    tight = within("x", 1.0, wanted=1.0, tolerance=0.02, unit=" T", interval=(0.99, 1.01))
+    assert str(tight) == "x: reproduced (ours 1 T (0.99 to 1.01), wanted 1 T ± 2%)"
+    assert not within("x", 1.0, wanted=1.0, tolerance=0.02, interval=(0.97, 1.03)).good
+    assert not within("x", 1.03, wanted=1.0, tolerance=0.02, interval=(1.02, 1.04)).good
+
+
 @pytest.mark.parametrize(("ours", "outcome"), [(0.8, "reproduced"), (3.0, "reproduced"), (3.1, "NOT reproduced")])
 def test_between(ours: float, outcome: str) -> None:
     assert between("x", ours, low=0.8, high=3).outcome == outcome
@@ -51,7 +58,7 @@ def test_a_table_as_text_and_as_csv(tmp_path: Path) -> None:
 
 def test_settings_refuse_nonsense() -> None:
     with pytest.raises(ValueError, match="exclude each other"):
-        Settings(quick=True, full=True)
+        Settings(short=True, full=True)
     with pytest.raises(ValueError, match="seeds=0, expected 1 or more"):
         Settings(seeds=0)
 
@@ -60,3 +67,8 @@ def test_seeds_follow_the_size_of_the_run_unless_told() -> None:
     assert Settings(quick=True).seed_list(quick=1, usual=2, full=3) == [1]
     assert Settings(full=True, first_seed=5).seed_list(quick=1, usual=2, full=3) == [5, 6, 7]
     assert Settings(seeds=4).seed_list(quick=1, usual=2, full=3) == [1, 2, 3, 4]
+
+
+def test_settings_say_how_to_ask_for_them_again() -> None:
+    assert Settings().flags() == ""
+    assert Settings(short=True, seeds=3, first_seed=7, jobs=1).flags() == " --short --seeds 3 --first-seed 7"

@@ -4,7 +4,14 @@ import math
 
 import pytest
 
-from simulations.experiments.statistics import paired_ratio, proportion_interval, slope, student_t, summarise
+from simulations.experiments.statistics import (
+    median_interval,
+    paired_ratio,
+    proportion_interval,
+    slope,
+    student_t,
+    summarise,
+)
 
 
 def test_a_summary_of_one_to_five() -> None:
@@ -26,6 +33,11 @@ def test_one_value_has_no_interval_and_none_has_nothing() -> None:
 )
 def test_student_s_t(freedom: int, expected: float) -> None:
     assert student_t(freedom) == pytest.approx(expected, abs=1.5e-3)
+
+
+def test_the_median_s_interval_is_that_of_the_binomial() -> None:
+    assert median_interval(list(range(1, 101))) == (40, 61)  # tabled: the 40th and the 61st of a hundred
+    assert median_interval([3.0] * 5) == (-math.inf, math.inf)
 
 
 def test_wilson_s_interval() -> None:
