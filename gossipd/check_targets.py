@@ -39,10 +39,11 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 """By kind, the keys that belong to what it tries."""
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+# Patterns as text: they are compiled, and kept, when the first check needs them.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
+_HEADER_VALUE = r"(?:[!-~](?:[ -~]*[!-~])?)?"
 
-_URL = re.compile(
+_URL = (
     r"(?:(?P<scheme>https?):)?(?://(?P<host>[^/?@:\[\]]+|\[[^\]]*\])(?::(?P<port>[0-9]{1,5}))?)?(?P<path>[/?][!-~]*)?"
 )
 _URL_EXPECTED = "http://HOST[:PORT]/PATH, https://HOST[:PORT]/PATH, /PATH, or https:/PATH"
@@ -62,7 +63,7 @@ class Url(NamedTuple):
 def split_url(field: str, text: str) -> Url:
     """Return the parts of *text*. Raises: ValueError: not http or https, user names, fragments, spaces."""
     check_text(field, text, bytes_max=CHECK_TARGET_BYTES_MAX)
-    found = _URL.fullmatch(text)
+    found = re.fullmatch(_URL, text)
     if found is None or "#" in text or not _is_whole(found["scheme"], found["host"], found["path"] or ""):
         raise ValueError(f"{field}={shown(text)}, expected {_URL_EXPECTED}")
     host = None if found["host"] is None else check_host(field, found["host"].strip("[]"))
@@ -228,10 +229,10 @@ def _headers(given: Given) -> tuple[tuple[str, str], ...]:
     pairs: list[tuple[str, str]] = []
     for name, value in headers.items():
         field = f"{given.field('headers')}[{shown(name)}]"
-        if type(name) is not str or not _TOKEN.fullmatch(name) or name.lower() in HEADERS_REFUSED:
+        if type(name) is not str or not re.fullmatch(_TOKEN, name) or name.lower() in HEADERS_REFUSED:
             raise ValueError(f"{field}, expected the name of a header, none of {', '.join(HEADERS_REFUSED)}")
         for text in value if isinstance(value, list) else [value]:
-            if type(text) is not str or not _HEADER_VALUE.fullmatch(text):
+            if type(text) is not str or not re.fullmatch(_HEADER_VALUE, text):
                 raise ValueError(f"{field}={shown(text)}, expected text of visible ASCII, spaces only within")
             pairs.append((name, text))
     if len(pairs) > CHECK_HEADERS_MAX:

@@ -9,7 +9,7 @@ from ssl import SSLError
 from gossipd.checks import Check, CheckResult
 from gossipd.records import Health, Service
 
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 
 
 class Failed(Exception):
@@ -47,7 +47,7 @@ def fit_to_show(text: str, bytes_max: int) -> str:
     """Return *text* as it may be shown on a terminal and kept: no control characters but line ends and tabs, no surrogates,
     nothing blank around it, at most *bytes_max* bytes of UTF-8."""
     text = text[: bytes_max + len(text) - len(text.lstrip())].strip()  # a character is a byte at least
-    printable = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+    printable = re.sub(_CONTROLS, "\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
     return printable.encode(errors="replace")[:bytes_max].decode(errors="ignore")
 
 
