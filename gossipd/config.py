@@ -39,14 +39,14 @@ class ProbeConfig:
     awareness_max: int = 8
     """One above the worst own-health score; interval and time-out stretch by up to this factor (Lifeguard's S + 1)."""
     isolation_periods: int = 5
-    """Probe periods without an ack from anyone after which the node calls itself isolated."""
+    """Probe periods within which a node that is cut off knows it: after this many less two of silence it holds a roll call."""
     oversleep_s: float = 0.25
     """How late our own timers may fire before the delay is ours, and held against nobody else."""
 
     def __post_init__(self) -> None:
         _check("probe", self, interval_s=(0.01, 600), timeout_s=(0.001, 600), timeout_floor_s=(0.0005, 600))
         _check("probe", self, indirect=(0, 16), nack_after=(0.1, 1), awareness_max=(1, 64))
-        _check("probe", self, isolation_periods=(2, 1_000), oversleep_s=(0.001, 600))
+        _check("probe", self, isolation_periods=(3, 1_000), oversleep_s=(0.001, 600))
         if not self.timeout_s < self.interval_s:
             raise ConfigError(
                 f"probe.timeout_s={self.timeout_s!r}, expected below probe.interval_s={self.interval_s!r}"

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from gossipd.config import LAN, ProtocolConfig
+from gossipd.core.effects import Accuse, Effect
 from gossipd.core.membership.isolation import Isolation
+from gossipd.ids import NodeId
 from gossipd.node.node import Node
 from simulations import inside
 
 NEVER_ISOLATED = 1_000
-"""isolation_periods from which on `node_type` takes isolation away altogether: no setting turns off its other sign, most of
-those who were alive being silent at once."""
+"""isolation_periods from which on `node_type` takes isolation away altogether: no setting turns off its roll calls."""
 
 NOT_SWITCHED = (
     "a suspicion confirmed by a further accuser is spread again, up to factor - 2 times, in SWIM mode too",
@@ -95,8 +96,8 @@ MODES: Mapping[str, Callable[[], ProtocolConfig]] = {
 
 
 class _NoIsolation(Isolation):
-    def judge(self, *, alive: int, suspect: int, now: float) -> bool:
-        return False
+    def doubt(self, member: NodeId, *, now: float) -> list[Effect]:
+        return [Accuse(member=member)]
 
     def next_deadline(self) -> float:
         return math.inf

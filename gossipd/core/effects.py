@@ -44,6 +44,8 @@ class Accuse:
     """Our probe of *member* failed: claim it to be suspect, unless we have reason to suspect ourselves."""
 
     member: NodeId
+    alone: bool = False
+    """Whether most of our helpers were silent, too: it may be us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

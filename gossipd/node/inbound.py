@@ -63,16 +63,23 @@ class Inbound:
         Gossip rides on the answer to the first ping alone: many in one datagram shall not draw our news out for one member.
         """
         pings = 0
+        accused = False
         sender = envelope.sender
         row = self._table.row(sender)
         if row is not None and row.live and row.claim.address == source:
             self._table.heard(sender, now=now)
+            self._isolation.heard(now=now)
         for message in envelope.messages:
             if sender == self._table.me and not isinstance(message, Twin):
                 self._counters.drop("own_name")
                 continue
             pings += isinstance(message, Ping | PingRequest)
             perform(self._route(message, sender, source, gossip=pings < 2, now=now))
+            if isinstance(message, Claim):
+                accused = accused or (message.member == self._table.me and message.status is not Status.ALIVE)
+            elif accused and isinstance(message, Ping):  # to our face: it shall know better at once
+                accused = False
+                perform([Send(target=source, message=self._table.own)])
 
     def _route(self, message: Message, sender: NodeId, source: Address, *, gossip: bool, now: float) -> list[Effect]:
         match message:
@@ -82,7 +89,6 @@ class Inbound:
                 return self._ack(message, sender, now=now)
             case Nack():
                 self._prober.receive_nack(message, source=sender)
-                self._isolation.heard(live=len(self._table.live), now=now)
                 return []
             case PingRequest():
                 return self._ping_request(message, sender, source, gossip=gossip, now=now)
@@ -111,9 +117,11 @@ class Inbound:
 
     def _ack(self, ack: Ack, sender: NodeId, *, now: float) -> list[Effect]:
         if self._prober.receive_ack(ack, source=sender, now=now):
-            self._isolation.answered(live=len(self._table.live), now=now)
             return []
-        return self._relays.receive_ack(ack, source=sender) or self._rejoin.receive_ack(ack)
+        called = self._isolation.receive_ack(ack, source=sender)
+        if called is not None:
+            return called
+        return self._relays.receive_ack(ack, source=sender) or self._rejoin.receive_ack(ack, now=now)
 
     def _ping_request(
         self, request: PingRequest, sender: NodeId, source: Address, *, gossip: bool, now: float

@@ -97,8 +97,10 @@ class Machines:
         own = Claim(member=me, incarnation=incarnation, status=Status.ALIVE, address=address, accuser=me)
         self.awareness = Awareness(config.probe.awareness_max)
         self.table = Table(config, own=own, index=self.items, awareness=self.awareness, now=now)
-        self.isolation = Isolation(config.probe, now=now)
         self.prober = Prober(config.probe, table=self.table, awareness=self.awareness, rng=rng, now=now)
+        self.isolation = Isolation(
+            config.probe, table=self.table, rng=rng, next_sequence=self.prober.next_sequence, now=now
+        )
         self.relays = Relays(nack_after=config.probe.nack_after)
         self.catalog = Store(config.catalog, me=me, index=self.items)
         self.catalog.owner_epoch(me, incarnation.epoch, now=now)
@@ -153,7 +155,7 @@ class Machines:
             case Report():
                 self.report(effect.event, now=now)
             case Accuse():
-                return self._accuse(effect.member, now=now)
+                return self._accuse(effect, now=now)
             case Outbid():
                 return self._outbid(effect.record, now=now)
             case StreamPing():
@@ -182,7 +184,7 @@ class Machines:
             case SyncFinished() if event.error is None:
                 self._pace_syncs(event, now=now)
                 if event.opened_by_us:
-                    self.isolation.heard(live=len(self.table.live), now=now)
+                    self.isolation.heard(now=now)
             case _:
                 pass
         self.actions.append(Publish(event=event))
@@ -198,6 +200,10 @@ class Machines:
         else:
             self.sync_pause_s = min(2 * self.sync_pause_s, config.interval_s)
         self.next_sync = now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s
+
+    def _sync_soon(self, *, now: float) -> None:
+        self.sync_pause_s = min(self.config.sync.reconnect_interval_s, self.config.sync.interval_s)
+        self.next_sync = min(self.next_sync, now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s)
 
     def publish(self, records: Sequence[Record], *, how: str = "command", now: float) -> None:
         """Take what our author wrote into the catalog, which spreads it."""
@@ -217,6 +223,8 @@ class Machines:
         self.index += 1
         self.journal.member_changed(event, now=now)
         if member == self.table.me:
+            if event.how == "self":  # we were accused, so we were not heard, and may have missed news
+                self._sync_soon(now=now)
             return
         if event.after is None:
             self.prober.member_forgotten(member)
@@ -232,14 +240,14 @@ class Machines:
         if event.after in LIVE:
             self.peers.note(member, event.address, now=now)
 
-    def _accuse(self, member: NodeId, *, now: float) -> Sequence[Effect]:
+    def _accuse(self, effect: Accuse, *, now: float) -> Sequence[Effect]:
         """A probe failed: hold it against the member, unless we are the one cut off."""
-        self.isolation.failed()
-        self.judge_isolation(now=now)
+        if effect.alone:
+            return self.isolation.doubt(effect.member, now=now)
         if self.isolation.isolated:
             return ()
         self.counters.suspicions_raised += 1
-        return self.table.accuse(member, now=now)
+        return self.table.accuse(effect.member, now=now)
 
     def _outbid(self, record: Record, *, now: float) -> Sequence[Effect]:
         """A former run of ours published *record*, in our epoch if its disk was restored.
@@ -255,12 +263,10 @@ class Machines:
         return self.table.raise_epoch(record.version.epoch, now=now)
 
     def judge_isolation(self, *, now: float) -> None:
-        """Enter or leave the isolated state, if the signs have changed."""
-        table = self.table
-        suspect = len(table.suspicions)
-        if not self.isolation.judge(alive=len(table.live) - suspect, suspect=suspect, now=now):
+        """Draw the consequences, if we have found that we are cut off, or are no more."""
+        table, isolated = self.table, self.isolation.isolated
+        if isolated == self.rejoin.isolated:
             return
-        isolated = self.isolation.isolated
         self.prober.impatient = self.rejoin.isolated = isolated
         if isolated:
             table.suspicions.hold()
@@ -269,6 +275,7 @@ class Machines:
                 self.report(event, now=now)
         else:
             table.suspicions.release(now=now)
+            self.prober.start_over(now=now)
         self.report(IsolationChanged(isolated=isolated, silent_s=now - self.isolation.heard_at), now=now)
 
     def notice_oversleep(self, *, due: float, now: float) -> None:

@@ -140,6 +140,7 @@ class Node:
         """Do all that is due; early it does nothing."""
         self._begin(now=now)
         m = self._m
+        m.perform(m.isolation.handle_timer(now=now), now=now)
         m.judge_isolation(now=now)  # before a timer may accuse
         for machine in (m.table, m.prober, m.relays, m.rejoin, m.catalog):
             if machine.next_deadline() <= now:
@@ -153,7 +154,6 @@ class Node:
             m.next_sync = now + self._config.sync.interval_s
             if m.table.live and not self.leaving:
                 m.open_sync(m.table.rows[m.rng.choice(m.table.live)].claim.address, now=now)
-        m.judge_isolation(now=now)
         if m.spreader.next_deadline() <= now:
             m.actions += m.outbound.spread_due(recently_dead_s=self._config.gossip.to_dead_s, now=now)
         if self.leaving:
@@ -183,7 +183,6 @@ class Node:
         m.perform_actions(actions, now=now)
         if pinged is not None and pinged.ping is not None and pinged.peer is not None:
             m.prober.receive_ack(Ack(sequence=pinged.ping.sequence), source=pinged.peer, now=now, by_stream=True)
-        m.judge_isolation(now=now)
         return self._take()
 
     def stream_closed(self, stream: int, *, now: float, error: str | None = None) -> list[Action]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from simulations.scenarios import (
     bridge,
+    few_cut_off,
     flapping_cut,
     frozen_nodes,
     halves,
@@ -12,16 +13,19 @@ from simulations.scenarios import (
     join_storm,
     key_rotation_during_cut,
     loss_across,
+    lossy_network,
     mass_crash,
     mass_restart,
     ninety_nine_one,
     one_way,
+    rack_crash,
     ring_majority,
     rolling_restart,
     service_churn,
     single,
     slow_nodes,
     three_way,
+    waking,
     writes_both_sides,
 )
 from simulations.steps import Story
@@ -30,6 +34,7 @@ STORIES: dict[str, Callable[[int], Story]] = {
     "halves": halves.story,
     "ninety_nine_one": ninety_nine_one.story,
     "single": single.story,
+    "few_cut_off": few_cut_off.story,
     "three_way": three_way.story,
     "bridge": bridge.story,
     "ring_majority": ring_majority.story,
@@ -42,9 +47,12 @@ STORIES: dict[str, Callable[[int], Story]] = {
     "rolling_restart": rolling_restart.story,
     "mass_restart": mass_restart.story,
     "mass_crash": mass_crash.story,
+    "rack_crash": rack_crash.story,
     "join_storm": join_storm.story,
     "slow_nodes": slow_nodes.story,
     "frozen_nodes": frozen_nodes.story,
+    "waking": waking.story,
+    "lossy_network": lossy_network.story,
     "key_rotation_during_cut": key_rotation_during_cut.story,
     "service_churn": service_churn.story,
 }

@@ -1,85 +1,154 @@
 """Whether it is us who are cut off (D3). An isolated node keeps its catalog, says so in every answer, and accuses nobody.
 
-Two signs: nobody has answered for `isolation_periods` probe periods, while two or more others were believed alive; or most of
-those who were alive are silent at once. With one other member there is no telling which of the two failed, and it is the other
-who is held to have failed, or a pair could never notice a crash.
+It is judged by a roll call: many members are pinged at once, and we are isolated if fewer than a quarter of them answer within
+a period. What others claim of each other counts for nothing, or a sync that brings many suspects would isolate us. A roll call is
+held before we accuse somebody whose probe was lost on most of our helpers too, and when nobody at all was heard for some periods.
+While we are isolated there is one each period; it is over when half of those asked have answered, and then we sync at once.
 
-It ends when most probes are answered again; or when, over a longer time, a fair part of them is: then it is not us, and to wait
-for those who crashed together would be to wait for ever. A few nodes that were cut off together hear each other now and then, but
-never that often, so they go on waiting.
+A quarter, and not a half: each half of a cluster that is cut through the middle goes on, and so does whoever is left when a rack
+crashes. With one other member there is no telling which of the two failed, and it is the other who is held to have failed, or a
+pair could never notice a crash. Departs: SWIM and memberlist accuse on the word of one probe.
 """
 
 import math
-from collections import deque
+from collections.abc import Callable
+from random import Random
 
 from gossipd.config import ProbeConfig
+from gossipd.core.effects import Accuse, Effect, Reconnect, Send
+from gossipd.core.membership.table import Table
+from gossipd.ids import NodeId
+from gossipd.records import Status
+from gossipd.wire.messages import Ack, Ping
 
-ACCEPTED_PART = 0.3
-"""Of the probes of four times the silence that means isolation: so many answered mean that the silent rest has crashed. Two crashes
-among four nodes leave a third; six nodes of sixty that are cut off together hear a twelfth."""
+WAVES = (16, 16, 32)
+"""Members asked in each third of a roll call. Where half of a large cluster answers, 3 of 4 roll calls are over after the first,
+and fewer than 16 of 64 answer once in 100,000."""
+
+
+class _RollCall:
+    """A roll call under way. Whoever is silent is asked again with each wave: three times at most, against loss."""
+
+    def __init__(self, members: list[NodeId], *, now: float) -> None:
+        self.to_ask = members
+        """Not asked yet."""
+        self.silent: dict[NodeId, None] = {}
+        self.answered = 0
+        self.sequences: dict[int, NodeId] = {}
+        self.waves = 0
+        self.next_wave = now
 
 
 class Isolation:
     """The state, and what it is judged by."""
 
-    def __init__(self, config: ProbeConfig, *, now: float) -> None:
-        self._limit_s = config.isolation_periods * config.interval_s
-        self._periods = config.isolation_periods
-        self._recent: deque[bool] = deque(maxlen=self._periods)
-        self._waiting: deque[bool] = deque(maxlen=4 * self._periods)
-        """Whether each of the last probes since we are isolated was answered."""
-        self._failed_since = 0
-        self._peers = 0
-        self._accepted = False
-        """Whether we have waited for the silent most and found that it is them; until all is well again."""
+    def __init__(
+        self, config: ProbeConfig, *, table: Table, rng: Random, next_sequence: Callable[[], int], now: float
+    ) -> None:
+        self._table = table
+        self._rng = rng
+        self._next_sequence = next_sequence
+        self._wave_s = config.interval_s / len(WAVES)
+        self._interval_s = config.interval_s
+        self._patience_s = (config.isolation_periods - 2) * config.interval_s
+        self._call: _RollCall | None = None
+        self._next_call = math.inf
+        """While isolated: when the next roll call begins."""
+        self._doubted: dict[NodeId, None] = {}
+        """Whom we shall accuse if it turns out not to be us."""
         self.heard_at = now
-        """When anybody last answered us."""
+        """When we last heard any member."""
         self.isolated = False
+        self.roll_calls = 0
 
-    def heard(self, *, live: int, now: float) -> None:
-        """Somebody answered us, if only to say that another did not; *live* others are believed alive."""
+    def heard(self, *, now: float) -> None:
+        """A live member was heard."""
         self.heard_at = now
-        self._failed_since = 0
-        self._peers = live
 
-    def answered(self, *, live: int, now: float) -> None:
-        """Somebody answered a probe of ours as it should be."""
-        self.heard(live=live, now=now)
-        self._recent.append(True)
-        self._waiting.append(True)
+    def doubt(self, member: NodeId, *, now: float) -> list[Effect]:
+        """A probe of *member* brought no answer, nor did most helpers: accuse it only if a roll call says that it is not us."""
+        if self.isolated:
+            return []
+        if not self._may_ask:
+            return [Accuse(member=member)]
+        self._doubted[member] = None
+        return [] if self._call is not None else self._begin(now=now)
 
-    def failed(self) -> None:
-        """A probe of ours, its helpers included, brought no answer."""
-        self._failed_since += 1
-        self._recent.append(False)
-        self._waiting.append(False)
+    def receive_ack(self, ack: Ack, *, source: NodeId) -> list[Effect] | None:
+        """Count an answer to the roll call; None if *ack* is none."""
+        call = self._call
+        if call is None or call.sequences.get(ack.sequence) != source:
+            return None
+        del call.sequences[ack.sequence]
+        if source in call.silent:
+            del call.silent[source]
+            call.answered += 1
+        if call.answered < len(call.silent):
+            return []
+        row = self._table.row(source) if self.isolated else None
+        effects = self._end(isolated=False)
+        return effects if row is None else [*effects, Reconnect(target=row.claim.address)]
 
     def shift(self, by_s: float) -> None:
         """We slept for *by_s* seconds: our silence then was not the others'."""
         self.heard_at += by_s
+        self._next_call += by_s
+        if self._call is not None:
+            self._call.next_wave += by_s
 
     def next_deadline(self) -> float:
-        """Return when the silence will have lasted too long; `math.inf` until a probe has failed in it.
+        """Return when a roll call begins, or goes on."""
+        if self._call is not None:
+            return self._call.next_wave
+        if self.isolated:
+            return self._next_call
+        return self.heard_at + self._patience_s if self._may_ask else math.inf
 
-        Without a failed probe it may be our own doing: a bad score stretches our interval.
-        """
-        in_doubt = self._failed_since > 0 and self._peers >= 2 and not self.isolated
-        return self.heard_at + self._limit_s if in_doubt else math.inf
+    def handle_timer(self, *, now: float) -> list[Effect]:
+        """Begin a roll call, go on with it, or draw the conclusion: whatever is due."""
+        if self.next_deadline() > now:
+            return []
+        call = self._call
+        if call is None:
+            return self._begin(now=now)
+        if call.waves < len(WAVES):
+            return self._ask(call, now=now)
+        few = 3 * call.answered < len(call.silent)
+        return self._end(isolated=self.isolated or few)
 
-    def judge(self, *, alive: int, suspect: int, now: float) -> bool:
-        """Return whether the state changed. *alive* and *suspect* count the others."""
-        before = self.isolated
-        most_silent = suspect + alive >= 3 and suspect > alive
-        if not self.isolated:
-            all_well = suspect == 0 and sum(self._recent) == self._periods
-            self._accepted = self._accepted and not all_well
-            self.isolated = self.next_deadline() <= now or (most_silent and not self._accepted)
-            if self.isolated:
-                self._recent.clear()  # answers from before the silence do not end it
-                self._waiting.clear()
-        else:
-            healed = 2 * sum(self._recent) > self._periods and not most_silent
-            waited = len(self._waiting) == self._waiting.maxlen
-            self._accepted = not healed and waited and sum(self._waiting) >= ACCEPTED_PART * len(self._waiting)
-            self.isolated = not (healed or self._accepted)
-        return self.isolated != before
+    @property
+    def _may_ask(self) -> bool:
+        """Whether there are two others or more, and we are not leaving."""
+        return len(self._table.live) >= 2 and self._table.own.status is not Status.LEFT
+
+    def _begin(self, *, now: float) -> list[Effect]:
+        self._next_call = now + self._interval_s
+        if not self._may_ask:
+            return self._end(isolated=False)
+        live = self._table.live
+        self.roll_calls += 1
+        self._call = _RollCall(self._rng.sample(live, min(sum(WAVES), len(live))), now=now)
+        return self._ask(self._call, now=now)
+
+    def _ask(self, call: _RollCall, *, now: float) -> list[Effect]:
+        wanted = WAVES[call.waves]
+        call.waves += 1
+        call.next_wave = now + self._wave_s
+        call.silent |= dict.fromkeys(call.to_ask[:wanted])
+        del call.to_ask[:wanted]
+        effects: list[Effect] = []
+        for member in call.silent:
+            row = self._table.row(member)
+            if row is not None:
+                sequence = self._next_sequence()
+                call.sequences[sequence] = member
+                effects.append(Send(target=row.claim.address, message=Ping(sequence=sequence, target=member)))
+        return effects
+
+    def _end(self, *, isolated: bool) -> list[Effect]:
+        """The roll call is over: we are cut off and accuse nobody, or we are not and accuse whom we meant to."""
+        self._call = None
+        self.isolated = isolated
+        accused = [] if isolated else list(self._doubted)
+        self._doubted.clear()
+        return [Accuse(member=member) for member in accused]

@@ -83,6 +83,11 @@ class Prober:
         self._stopped = True
         self._open = None
 
+    def start_over(self, *, now: float) -> None:
+        """Forget the probe under way, and begin the next: that it failed would prove nothing."""
+        self._open = None
+        self._next_probe = now
+
     def member_added(self, member: NodeId, *, now: float) -> None:
         """Let *member* be probed: at a random place of what is left of the round, so that its first probe is not a round away."""
         if self._next_probe < now:  # nobody was there to probe
@@ -233,4 +238,4 @@ class Prober:
         self.failed += 1
         missed = sum(not nacked for nacked in probe.helpers.values())
         self._awareness.apply(missed if probe.helpers else 1)
-        return [Accuse(member=probe.target)]
+        return [Accuse(member=probe.target, alone=not probe.helpers or 2 * missed > len(probe.helpers))]

@@ -3,8 +3,12 @@
 Each round a node knocks at a dead member with probability dead / alive, so that all members together try each dead one
 about once a round, however large the cluster (the rule is Serf's and chitchat's; theirs gives up after a day). Peers that
 the table has forgotten but the peer book has not are knocked at in the same way, more rarely: at the pace of seeds. Who is
-alone or isolated tries everything it ever knew: the dead, the peer book, the seeds. A knock is a ping that carries what we
-believe of its target; an answer starts a sync.
+alone or isolated tries everything it ever knew: the dead, the peer book, the seeds.
+
+A knock is a ping that carries what we believe of its target, and whoever is accused to its face answers with its new claim. So a
+cluster that was cut comes together one member at a time, each refuted once, and whoever's knock was answered knocks again at once
+for the next. Departs: memberlist and Serf push whole states at each other, and then everybody is suspected and refutes in the
+same instant. An answer starts a sync only if the claim does not: from one that we had forgotten, or while we were alone.
 """
 
 import math
@@ -19,6 +23,9 @@ from gossipd.wire.messages import Ack, Ping
 
 KNOCKS_MAX = 64
 """Knocks that may still be answered; the oldest is forgotten first: three a second for longer than any round trip."""
+
+QUICK_S = 0.1
+"""Seconds after an answered knock until the next: all together then try each of the dead ten times a second."""
 
 FIRST_RETRY_S = 0.1
 """Seconds between the first two rounds while alone; they double up to the configured interval."""
@@ -48,7 +55,7 @@ class Rejoin:
         self._rng = rng
         self._next_sequence = next_sequence
         self._book = book
-        self._knocks: dict[int, Address] = {}
+        self._knocks: dict[int, tuple[NodeId, Address]] = {}
         self._next_round = now
         self._next_seed = now
         self._stopped = False
@@ -72,7 +79,8 @@ class Rejoin:
         if self._stopped:
             return math.inf
         alone = self.isolated or not self._table.live
-        return min(self._next_round, self._next_seed) if alone or self._table.dead else self._next_seed
+        rounds = self._next_round if alone or self._table.dead else math.inf
+        return min(rounds, self._next_seed)
 
     def handle_timer(self, *, now: float) -> list[Effect]:
         """Knock, if a round is due."""
@@ -93,15 +101,25 @@ class Rejoin:
                 chosen += self._fair_share([peer for peer in self._book() if self._table.row(peer[0]) is None])
         return effects + [self._knock(*peer, now=now) for peer in chosen]
 
-    def receive_ack(self, ack: Ack) -> list[Effect]:
-        """Sync with whoever answered a knock."""
-        target = self._knocks.pop(ack.sequence, None)
-        return [] if target is None else [Reconnect(target=target)]
+    def receive_ack(self, ack: Ack, *, now: float) -> list[Effect]:
+        """Whoever answered a knock is back, and perhaps others are: knock again soon. Sync, if that is not to come by itself."""
+        knocked = self._knocks.pop(ack.sequence, None)
+        if knocked is None:
+            return []
+        name, address = knocked
+        self._next_round = min(self._next_round, now + QUICK_S)
+        alone = self.isolated or not self._table.live
+        return [Reconnect(target=address)] if alone or self._table.row(name) is None else []
 
     def _pause_s(self) -> float:
         """Seconds until the next round: short at first while alone, since daemons often start together with their seed."""
-        quick_s: float = FIRST_RETRY_S * 2 ** min(self._tries - 1, 30)
-        return min(self._config.reconnect_interval_s, quick_s) if self._tries else self._config.reconnect_interval_s
+        plain_s = self._config.reconnect_interval_s
+        if self._tries:
+            quick_s: float = FIRST_RETRY_S * 2 ** min(self._tries - 1, 30)
+            return min(plain_s, quick_s)
+        return (
+            plain_s if self.isolated else plain_s * self._rng.uniform(0.5, 1.5)
+        )  # or all would knock at the same moment
 
     def _fair_share(self, lost: list[tuple[NodeId, Address]]) -> list[tuple[NodeId, Address]]:
         """One of *lost* or none: so many that all members together try each about once."""
@@ -125,7 +143,7 @@ class Rejoin:
         sequence = self._next_sequence()
         while len(self._knocks) >= KNOCKS_MAX:
             del self._knocks[next(iter(self._knocks))]
-        self._knocks[sequence] = address
+        self._knocks[sequence] = (name, address)
         known = self._table.row(name)
         first = None if known is None or known.live else self._table.claim_to_send(name, now=now)
         return Send(target=address, message=Ping(sequence=sequence, target=name), first=first)

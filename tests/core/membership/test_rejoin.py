@@ -6,7 +6,7 @@ from random import Random
 
 from gossipd.config import LAN
 from gossipd.core.effects import Effect, Reconnect, Send
-from gossipd.core.membership.rejoin import KNOCKS_MAX, Rejoin
+from gossipd.core.membership.rejoin import KNOCKS_MAX, QUICK_S, Rejoin
 from gossipd.core.membership.table import Table
 from gossipd.ids import Address, NodeId
 from gossipd.wire.messages import Ack, Ping
@@ -67,12 +67,39 @@ def test_seeds_that_are_told_late_are_tried_at_once_and_only_the_new_ones() -> N
     assert rejoin.next_deadline() == 2.0
 
 
-def test_whoever_answers_a_knock_is_synced_with_once() -> None:
+def test_who_is_alone_syncs_once_with_whoever_answers_a_knock() -> None:
     rejoin = searching(a_table(a_claim(BOB, DEAD)))
     (knock,) = rejoin.handle_timer(now=0.0)
     ack = Ack(sequence=sequence_of(knock))
-    assert rejoin.receive_ack(ack) == [Reconnect(target=home(BOB))]
-    assert rejoin.receive_ack(ack) == []
+    assert rejoin.receive_ack(ack, now=0.001) == [Reconnect(target=home(BOB))]
+    assert rejoin.receive_ack(ack, now=0.001) == []
+
+
+def test_who_is_in_company_leaves_the_rest_to_the_claim_and_knocks_again_soon() -> None:
+    table = a_table(a_claim(EVE), a_claim(BOB, DEAD), a_claim(CAT, DEAD), a_claim(DAN, DEAD))
+    rejoin = searching(table)
+    (knock,) = rejoin.handle_timer(now=0.0)
+    assert rejoin.next_deadline() >= 0.5
+    assert rejoin.receive_ack(Ack(sequence=sequence_of(knock)), now=0.001) == []
+    assert rejoin.next_deadline() == 0.001 + QUICK_S
+
+
+def test_a_forgotten_peer_that_answers_is_synced_with_since_no_claim_of_it_is_coming() -> None:
+    rejoin = searching(a_table(a_claim(CAT)), book=[(BOB, home(BOB)), (DAN, home(DAN))])
+    (knock,) = rejoin.handle_timer(now=0.0)
+    assert isinstance(knock, Send)
+    assert rejoin.receive_ack(Ack(sequence=sequence_of(knock)), now=0.001) == [Reconnect(target=knock.target)]
+
+
+def test_rounds_of_those_who_lost_the_same_members_do_not_fall_together() -> None:
+    tables = [a_table(a_claim(CAT), a_claim(BOB, DEAD)) for _ in range(50)]
+    deadlines = set()
+    for seed, table in enumerate(tables):
+        rejoin = searching(table, seed=seed)
+        rejoin.handle_timer(now=0.0)
+        deadlines.add(rejoin.next_deadline())
+    assert len(deadlines) == 50
+    assert all(0.5 <= at <= 1.5 for at in deadlines)
 
 
 def test_all_members_together_try_each_of_the_dead_about_once_a_round_however_many_they_are() -> None:
@@ -152,8 +179,8 @@ def test_the_oldest_unanswered_knock_is_given_up_for_the_newest() -> None:
     rejoin = searching(a_table(a_claim(BOB, DEAD)))
     sent = [sequence_of(effect) for effect in rounds(rejoin, until=float(KNOCKS_MAX))]
     oldest_kept = len(sent) - KNOCKS_MAX
-    assert rejoin.receive_ack(Ack(sequence=sent[oldest_kept - 1])) == []
-    assert rejoin.receive_ack(Ack(sequence=sent[oldest_kept])) == [Reconnect(target=home(BOB))]
+    assert rejoin.receive_ack(Ack(sequence=sent[oldest_kept - 1]), now=99.0) == []
+    assert rejoin.receive_ack(Ack(sequence=sent[oldest_kept]), now=99.0) == [Reconnect(target=home(BOB))]
 
 
 def test_the_deadline_which_every_packet_asks_for_costs_no_look_into_the_peer_book() -> None:
