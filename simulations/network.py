@@ -238,6 +238,10 @@ class Network:
         self.cut_off = 0
         """Datagrams that a cut kept from their target."""
 
+    def reseed(self, seed: str) -> None:
+        """Draw everything from now on from *seed*."""
+        self._rng.seed(seed)
+
     def set_link(self, source: int, target: int, link: Link) -> None:
         """Let *link* hold from *source* to *target* from now on."""
         self._own[source * self.hosts + target] = Path(link)

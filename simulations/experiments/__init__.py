@@ -15,6 +15,7 @@ from simulations.experiments.result import Experiment
 EXPERIMENTS: dict[str, Experiment] = {
     "lifeguard": lifeguard.EXPERIMENT,
     "partition": partition.EXPERIMENT,
+    "healing": partition.GOALS,
     "first-detection": first_detection.EXPERIMENT,
     "true-crash": true_crash.EXPERIMENT,
     "rumours": rumours.EXPERIMENT,

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from simulations.experiments import EXPERIMENTS
+from simulations.experiments.again import heal
 from simulations.experiments.result import Result, Settings
 from simulations.experiments.tables import as_text, write_csv
 
@@ -65,5 +66,6 @@ def experiment(
 
 
 def register(cli: click.Group) -> None:
-    """Add the command to the lab's group."""
+    """Add the commands to the lab's group."""
     cli.add_command(experiment)
+    cli.add_command(heal)

@@ -1,14 +1,16 @@
 """A world that is cut in some shape and healed, with writes on both sides, and what is to be known of it, for `partition`."""
 
 import math
+import resource
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.core.events import Event, MemberChanged
 from gossipd.records import Status
 from simulations import faults, inside
-from simulations.beliefs import ALIVE
+from simulations.beliefs import ALIVE, DEAD, SUSPECT
+from simulations.branches import follow, reseed
 from simulations.checkers import Bounds, standard
 from simulations.conditions import CatalogShows, agree
 from simulations.faults import Cut, CutOneWay, CutRing, Deregister, Flap, Heal, Hosts, Register, SetLink
@@ -23,6 +25,9 @@ GIVE_UP_S = 60.0
 """Seconds after the heal at which one stops waiting."""
 
 LOOK_S = 0.1
+BRANCH_S = 5.0
+"""Seconds within which each branch of a cut is healed at a moment of its own: some probe periods and syncs apart."""
+
 WRITERS = 5
 """Hosts on each side that write."""
 
@@ -91,10 +96,18 @@ SHAPES: dict[str, Callable[[int], Shape]] = {
 class Healed:
     """One world's figures. Seconds are virtual; None: it did not happen while we looked."""
 
+    line: str
+    """The arguments of `python -m simulations heal` that tell this world again."""
+    history_hash: str
+    cut_s: float
     isolated_s: float | None
     """From the cut until all who ought to know that they are cut off said so."""
+    lonely_accusations: int
+    """Members that those who ought to know that they are cut off accused before the heal, because a probe failed."""
+    lonely_standing: int
+    """Members that each of them held for suspect or dead at the heal, in all."""
     lonely_verdicts: int
-    """Members that those who ought to know that they are cut off held for dead before the heal, by their own timers."""
+    """Members that they held for dead before the heal, by their own timers."""
     removals: int
     """Verdicts on members that are well and on the judge's side (checker "no false death")."""
     reachable_dead: int
@@ -114,25 +127,31 @@ class Healed:
     """The same of the busiest member over its worst ten seconds."""
     deaths_after: int
     """Members declared dead, or heard of as dead, after the heal."""
+    peak_bytes: int = field(compare=False)
+    """The most memory that the process which told this had, shared with others or not."""
 
 
 class _Counts(Watcher):
-    """Counts deaths."""
+    """Counts accusations and deaths."""
 
     def __init__(self, lonely: Hosts) -> None:
         self._lonely = frozenset(lonely)
+        self.lonely_accusations = 0
         self.lonely_verdicts = 0
         self.reachable_dead = 0
         self.deaths = 0
 
     def on_event(self, host: Host, event: Event) -> None:
-        if not isinstance(event, MemberChanged) or event.after is not Status.DEAD:
+        if not isinstance(event, MemberChanged):
+            return
+        alone = host.number in self._lonely and not self.world.network.whole
+        self.lonely_accusations += alone and event.how == "probe" and event.after is Status.SUSPECT
+        if event.after is not Status.DEAD:
             return
         self.deaths += 1
-        world = self.world
-        subject = world.number_of[event.member]
-        self.lonely_verdicts += event.how == "timer" and host.number in self._lonely and not world.network.whole
-        self.reachable_dead += world.network.linked(host.number, subject, since=world.now - 30.0)
+        subject = self.world.number_of[event.member]
+        self.lonely_verdicts += alone and event.how == "timer"
+        self.reachable_dead += self.world.network.linked(host.number, subject, since=self.world.now - 30.0)
 
 
 class Burst:
@@ -172,53 +191,86 @@ def catalogs_same(world: World) -> bool:
     return all(inside.catalog_root(node) == first for node in nodes)
 
 
-def measure(shape_name: str, nodes: int, cut_s: float, seed: int, config: ProtocolConfig = LAN) -> Healed:
-    """Cut one world of *nodes* in the shape of that name for *cut_s*, heal it, and look."""
-    shape = SHAPES[shape_name](nodes)
-    world = World(nodes, seed=seed, config=config)
-    world.start_warm(services=1)
-    counts = _Counts(shape.lonely)
-    world.watch(counts)
-    for checker in standard(Bounds(agree=False, bytes_per_s=math.inf)):
-        world.watch(checker)
-    writers = tuple(number for side in shape.sides for number in side[:WRITERS])
-    for id in ("changed", "gone"):
-        faults.apply(world, Register(hosts=writers, id=id))
-    world.run(BEFORE_S)
-    for fault in (shape.fault, *shape.also):
-        faults.apply(world, fault)
-    isolated_s = _isolated(world, shape.lonely, cut_s)
-    world.run_to(BEFORE_S + cut_s / 2)
-    faults.apply(world, Deregister(hosts=writers, id="gone"))
-    faults.apply(world, Register(hosts=writers, id="changed", port=9090))
-    faults.apply(world, Register(hosts=writers, id="born"))
-    world.run_to(BEFORE_S + cut_s)
-    deaths = counts.deaths
-    views_s, catalogs_s, same_s, burst = heal(world, shape)
-    world.run(5.0)
-    gone = CatalogShows(owners=writers, id="gone", port=None).holds(world)
-    world.finish()
-    mean, most = burst.worst(1.0)
-    failed = [violation.checker for violation in world.violations]
-    return Healed(
-        isolated_s=isolated_s,
-        lonely_verdicts=counts.lonely_verdicts,
-        removals=failed.count("no false death"),
-        reachable_dead=counts.reachable_dead,
-        resurrected=failed.count("no resurrection") + (not gone),
-        other_violations=tuple(
-            str(violation)
-            for violation in world.violations
-            if violation.checker not in ("no false death", "no resurrection")
-        ),
-        views_s=views_s,
-        catalogs_s=catalogs_s,
-        same_s=same_s,
-        burst_mean=mean,
-        burst_most=most,
-        burst_10_s=burst.worst(10.0)[1],
-        deaths_after=counts.deaths - deaths,
-    )
+class Cutting:
+    """One world of *nodes* that was cut in the shape of that name, *cut_s* long, and is about to be healed."""
+
+    def __init__(self, shape_name: str, nodes: int, cut_s: float, seed: int, config: ProtocolConfig = LAN) -> None:
+        self._line = f"'{shape_name}' --nodes {nodes} --cut-s {cut_s:g} --seed {seed}"
+        self._cut_s = cut_s
+        self._shape = shape = SHAPES[shape_name](nodes)
+        self.world = world = World(nodes, seed=seed, config=config)
+        world.start_warm(services=1)
+        self._counts = _Counts(shape.lonely)
+        world.watch(self._counts)
+        for checker in standard(Bounds(agree=False, bytes_per_s=math.inf)):
+            world.watch(checker)
+        self._writers = writers = tuple(number for side in shape.sides for number in side[:WRITERS])
+        for id in ("changed", "gone"):
+            faults.apply(world, Register(hosts=writers, id=id))
+        world.run(BEFORE_S)
+        for fault in (shape.fault, *shape.also):
+            faults.apply(world, fault)
+        self._isolated_s = _isolated(world, shape.lonely, cut_s)
+        world.run_to(BEFORE_S + cut_s / 2)
+        faults.apply(world, Deregister(hosts=writers, id="gone"))
+        faults.apply(world, Register(hosts=writers, id="changed", port=9090))
+        faults.apply(world, Register(hosts=writers, id="born"))
+        world.run_to(BEFORE_S + cut_s)
+
+    def heal(self, branch: int | None = None) -> Healed:
+        """Heal the world and look: at once, or with the luck of *branch* and at its moment, within BRANCH_S. Once only."""
+        world, counts, line = self.world, self._counts, self._line
+        if branch is not None:
+            world.run(reseed(world, branch).uniform(0, BRANCH_S))
+            line += f" --branch {branch}"
+        deaths, standing = counts.deaths, _standing(world, self._shape.lonely)
+        views_s, catalogs_s, same_s, burst = heal(world, self._shape)
+        world.run(5.0)
+        gone = CatalogShows(owners=self._writers, id="gone", port=None).holds(world)
+        world.finish()
+        mean, most = burst.worst(1.0)
+        failed = [violation.checker for violation in world.violations]
+        return Healed(
+            line=line,
+            history_hash=world.history_hash(),
+            cut_s=self._cut_s,
+            isolated_s=self._isolated_s,
+            lonely_accusations=counts.lonely_accusations,
+            lonely_standing=standing,
+            lonely_verdicts=counts.lonely_verdicts,
+            removals=failed.count("no false death"),
+            reachable_dead=counts.reachable_dead,
+            resurrected=failed.count("no resurrection") + (not gone),
+            other_violations=tuple(
+                str(violation)
+                for violation in world.violations
+                if violation.checker not in ("no false death", "no resurrection")
+            ),
+            views_s=views_s,
+            catalogs_s=catalogs_s,
+            same_s=same_s,
+            burst_mean=mean,
+            burst_most=most,
+            burst_10_s=burst.worst(10.0)[1],
+            deaths_after=counts.deaths - deaths,
+            peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+
+
+def measure(shape_name: str, nodes: int, cut_s: float, seed: int) -> Healed:
+    """Cut one world and heal it."""
+    return Cutting(shape_name, nodes, cut_s, seed).heal()
+
+
+def measure_branches(shape_name: str, nodes: int, cut_s: float, seed: int, branches: int) -> list[Healed]:
+    """Cut one world and heal it in so many branches, numbered from 1, each with its own luck and moment of the heal."""
+    cutting = Cutting(shape_name, nodes, cut_s, seed)
+    return follow(range(1, branches + 1), cutting.heal)
+
+
+def _standing(world: World, lonely: Hosts) -> int:
+    rows = [world.beliefs.of[number] for number in lonely]
+    return sum(row.count(SUSPECT) + row.count(DEAD) for row in rows if row is not None)
 
 
 def _isolated(world: World, lonely: Hosts, within_s: float) -> float | None:

@@ -11,7 +11,12 @@ from simulations.world import World
 
 def a_healed(**differences: object) -> Healed:
     healed = Healed(
+        line="99/1 --nodes 100",
+        history_hash="",
+        cut_s=600.0,
         isolated_s=4.0,
+        lonely_accusations=1,
+        lonely_standing=0,
         lonely_verdicts=0,
         removals=0,
         reachable_dead=0,
@@ -24,6 +29,7 @@ def a_healed(**differences: object) -> Healed:
         burst_most=2.0,
         burst_10_s=1.0,
         deaths_after=0,
+        peak_bytes=0,
     )
     return replace(healed, **differences)  # type: ignore[arg-type]
 
