@@ -5,7 +5,7 @@ Opens no file; where a setting comes from (TOML, flag, environment) is the shell
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from gossipd.errors import ConfigError
 
@@ -196,6 +196,33 @@ class ChecksConfig:
             )
 
 
+GuardPolicy = Literal["keep", "drop", "refuse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardConfig:
+    """What readers are told when nodes fall silent: cuts shown as one change, and the collapse guard."""
+
+    policy: GuardPolicy = "keep"
+    """What a service's answer is when silence alone would make it collapse, and while this node is isolated: `keep` the last good
+    instances, marked degraded; `refuse` to resolve; or `drop` them, and answer what is left."""
+    share: float = 0.5
+    """Part of a service's ready instances that may fall silent within window_s; more, or the last one, is a collapse."""
+    window_s: float = 60.0
+    """Seconds over which losses are added up. Cover the time in which a failing switch or zone takes its nodes along."""
+    hold_s: float = 120.0
+    """Seconds that a collapsed service's last good instances are kept. Longer than a partition that people repair; what is really
+    gone is answered as long."""
+    batch_s: float = 10.0
+    """Most seconds that the failure of a node is not yet shown in its instances while other nodes are suspect, so that a rack is
+    one change. About the time in which the verdicts on a rack follow each other; 0 shows each at once."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in get_args(GuardPolicy):
+            raise ConfigError(f"guard.policy={self.policy!r}, expected one of {', '.join(get_args(GuardPolicy))}")
+        _check("guard", self, share=(0, 1), window_s=(1, 86_400), hold_s=(1, 86_400), batch_s=(0, 600))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolConfig:
     """All that the protocol core can be told. Every member of a cluster should run the same preset."""
@@ -207,6 +234,7 @@ class ProtocolConfig:
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     leave: LeaveConfig = field(default_factory=LeaveConfig)
     checks: ChecksConfig = field(default_factory=ChecksConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
 
 
 LAN = ProtocolConfig()
@@ -219,6 +247,7 @@ WAN = replace(
     gossip=replace(LAN.gossip, interval_s=0.5, fanout=4, eager_window_s=0.02, to_dead_s=60.0),
     sync=replace(LAN.sync, interval_s=60.0, timeout_s=30.0, reconnect_interval_s=5.0),
     leave=replace(LAN.leave, timeout_s=10.0, linger_s=3.0, drain_s=3.0),
+    guard=replace(LAN.guard, window_s=180.0, hold_s=300.0, batch_s=30.0),
 )
 """Members far apart: round trips up to a second."""
 
@@ -229,6 +258,7 @@ LOCAL = replace(
     gossip=replace(LAN.gossip, interval_s=0.1, retransmit_factor=2.0, to_dead_s=15.0),
     sync=replace(LAN.sync, interval_s=10.0, timeout_s=2.0, seed_interval_s=5.0),
     leave=replace(LAN.leave, timeout_s=3.0, linger_s=0.3, drain_s=0.2),
+    guard=replace(LAN.guard, window_s=20.0, hold_s=30.0, batch_s=3.0),
 )
 """Everything on one machine: demos and tests."""
 

@@ -190,3 +190,7 @@ REASON_BYTES_MAX = 256
 
 REGISTRATIONS_PER_UID_MAX = 1_024
 """Instances that the clients of one user may hold; root is bounded by the node's quota alone."""
+
+GUARDED_INSTANCES_MAX = 131_072
+"""Losses and kept instances that the collapse guard remembers: 131,072 x about 150 B = 20 MB. What is one too many is shown
+unreachable without a look."""

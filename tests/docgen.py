@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -163,12 +163,14 @@ def _protocol_tables() -> Iterator[str]:
         yield "\n"
 
 
-def _figure(value: float | bool) -> str:
+def _figure(value: float | bool | str) -> str:
+    if isinstance(value, str):
+        return value
     return str(value).lower() if isinstance(value, bool) else keys.figure(value)
 
 
 def _unit(name: str, kind: object) -> str:
-    if kind is bool:
+    if kind is bool or get_args(kind):
         return "-"
     return next(
         (unit for end, unit in sorted(UNITS.items(), key=lambda i: -len(i[0])) if name.endswith(end)),

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import trio
 
 from gossipd.checks import Check, CheckResult
+from gossipd.config import GuardPolicy
 from gossipd.core.events import MemberChanged, RecordChanged
 from gossipd.errors import RequestError
 from gossipd.ids import Address, Incarnation, NodeId, Version
@@ -106,6 +107,7 @@ class FakeView:
     def __init__(self) -> None:
         self.index = 1
         self.isolated = False
+        self.guard_policy: GuardPolicy = "keep"
         self.rows: dict[tuple[str, str], InstanceRow] = {}
         self.people: dict[str, MemberRow] = {"ann": a_member("ann")}
         self.reads = 0

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from gossipd import limits
 from gossipd.config import LAN, PRESETS, ProtocolConfig
@@ -282,6 +282,16 @@ def _protocol_setting(section: str, field: Field[Any], default: object) -> Setti
     if field.type is bool:
         return Setting(
             key=key, read=_boolean, expected="true or false", default=str(default).lower(), help="", kind=bool
+        )
+    choices = get_args(field.type)
+    if choices:
+        return Setting(
+            key=key,
+            read=_one_of(choices),
+            expected=f"one of {', '.join(choices)}",
+            default=str(default),
+            help="",
+            choices=choices,
         )
     kind = int if field.type is int else float
     least, most = _range(type(getattr(LAN, section)), field.name)

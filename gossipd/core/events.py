@@ -47,6 +47,33 @@ class IsolationChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutShown:
+    """That *members*, sorted, are dead now shows in their instances: one change, however many they are."""
+
+    members: tuple[NodeId, ...]
+    held_s: float
+    """Seconds since the first of them was found dead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardChanged:
+    """Instances of *service* on *nodes*, sorted, began or ceased to be kept, though their nodes are believed dead.
+
+    They began to be kept because the *last* ready instance, or more than the permitted *share*, would have gone; they ceased after
+    *time*, or because the service is as large without them (*replaced*). With *heard* and *owner* the last of them has spoken
+    again, or its owner has withdrawn it; then *nodes* is empty, and other events tell what became of each.
+    """
+
+    service: str
+    nodes: tuple[NodeId, ...]
+    kept: int
+    """Instances of the service that are kept from now on."""
+    ready: int | None
+    """Its ready instances besides; None if nobody counted."""
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NameConflict:
     """A live process at *address* bears our name. Neither is stopped; an operator must rename one."""
 
@@ -114,6 +141,8 @@ Event = (
     MemberChanged
     | RecordChanged
     | IsolationChanged
+    | CutShown
+    | GuardChanged
     | NameConflict
     | DatagramsBlocked
     | Overslept

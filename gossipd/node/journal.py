@@ -5,9 +5,9 @@ What was said of an instance outlives it, so that one that comes and goes can be
 
 from dataclasses import dataclass
 
-from gossipd.core.events import MemberChanged, RecordChanged
+from gossipd.core.events import CutShown, GuardChanged, MemberChanged, RecordChanged
 from gossipd.limits import JOURNAL_INSTANCE_NOTES_MAX, JOURNAL_PER_SUBJECT_MAX
-from gossipd.records import Status
+from gossipd.records import Mode, Service, State, Status
 from gossipd.wire.records import SERVICE_KEY_PREFIX
 
 STATUS_WORDS = {Status.ALIVE: "alive", Status.SUSPECT: "suspect", Status.DEAD: "failed", Status.LEFT: "left"}
@@ -55,15 +55,69 @@ class Journal:
         notes.append(Note(now, what, event.accuser, event.source, event.how))
         del notes[:-JOURNAL_PER_SUBJECT_MAX]
 
+    def cut_shown(self, event: CutShown, *, now: float) -> None:
+        others = len(event.members) - 1
+        what = "its failure shows in its instances"
+        if others:
+            what += f", together with that of {others} other{'s' if others > 1 else ''}"
+        if event.held_s:
+            what += f", held for {event.held_s:.1f} s until nobody was suspect or time was up"
+        for member in event.members:
+            notes = self._members.setdefault(member, [])
+            notes.append(Note(now, what, None, None, "timer"))
+            del notes[:-JOURNAL_PER_SUBJECT_MAX]
+
+    def guard_changed(self, event: GuardChanged, *, now: float) -> None:
+        nodes = f"{len(event.nodes)} node{'s' if len(event.nodes) != 1 else ''}"
+        what = {
+            "last": f"guard: the last ready instances fell silent with {nodes}, so {event.kept} are kept, degraded",
+            "share": f"guard: too many ready instances fell silent, with {nodes}, so {event.kept} are kept, degraded",
+            "time": f"guard: those on {nodes} were kept for long enough, {event.kept} are still kept",
+            "replaced": f"guard: the service is as large without those on {nodes}, so they are kept no longer",
+            "heard": "guard: all nodes are heard again, nothing is kept",
+            "owner": "guard: the last one kept was withdrawn by its owner, nothing is kept",
+        }[event.cause]
+        self._note(_service_subject(event.service), Note(now, what, None, None, "timer"))
+
+    def about_service(self, name: str) -> list[Note]:
+        """Return the notes on the service *name* as a whole: what the guard did, oldest first."""
+        return list(self._instances.get(_service_subject(name), ()))
+
     def record_changed(self, event: RecordChanged, *, now: float) -> None:
         if not event.key.startswith(SERVICE_KEY_PREFIX):
             return
         subject = f"{event.owner}/{event.key.removeprefix(SERVICE_KEY_PREFIX)}"
         done = "withdrawn" if event.after is None else "published" if event.before is None else "changed"
-        what = f"{done} by its owner, version {event.version.epoch}.{event.version.seq}"
+        what = f"{done} by its owner{_states(event)}, version {event.version.epoch}.{event.version.seq}"
+        self._note(subject, Note(now, what, event.owner, event.source, event.how))
+
+    def _note(self, subject: str, note: Note) -> None:
         before = self._instances.pop(subject, [])
-        notes = [*before, Note(now, what, event.owner, event.source, event.how)][-JOURNAL_PER_SUBJECT_MAX:]
+        notes = [*before, note][-JOURNAL_PER_SUBJECT_MAX:]
         self._instances[subject] = notes
         self._instance_notes += len(notes) - len(before)
         while self._instance_notes > self._instance_notes_max:
             self._instance_notes -= len(self._instances.pop(next(iter(self._instances))))
+
+
+def _service_subject(name: str) -> str:
+    """Return the subject of the service *name* as a whole: no node has an empty name."""
+    return f"/{name}"
+
+
+def _states(event: RecordChanged) -> str:
+    """Return how its owner sees the instance now, and saw it before if that differs."""
+    before, after = (
+        _state(record.content.state) if record is not None and isinstance(record.content, Service) else None
+        for record in (event.before, event.after)
+    )
+    if after is None:
+        return ""
+    return f": {after}" if before is None or before == after else f": {before} -> {after}"
+
+
+def _state(state: State) -> str:
+    words = [state.health.name.lower()]
+    words += [] if state.mode is Mode.NORMAL else [state.mode.name.lower()]
+    words += ["damped"] if state.damped else []
+    return ", ".join(words) + (f" ({state.reason})" if state.reason else "")

@@ -14,14 +14,17 @@ from gossipd.core.catalog.author import Author
 from gossipd.core.catalog.store import Store
 from gossipd.core.effects import Accuse, Effect, FetchRecord, Outbid, Reconnect, Report, Send, Spread, StreamPing, Tell
 from gossipd.core.events import (
+    CutShown,
     EpochRaised,
     Event,
+    GuardChanged,
     IsolationChanged,
     MemberChanged,
     Overslept,
     RecordChanged,
     SyncFinished,
 )
+from gossipd.core.guard.guard import Guard
 from gossipd.core.items import ItemIndex
 from gossipd.core.membership.awareness import Awareness
 from gossipd.core.membership.isolation import Isolation
@@ -42,9 +45,9 @@ from gossipd.node.journal import Journal
 from gossipd.node.outbound import Outbound
 from gossipd.node.peers import PeerBook, PeerEntry
 from gossipd.node.streams import Item, Machine, Stream, Streams
-from gossipd.records import Claim, Record, Status
+from gossipd.records import Claim, Mode, NodeInfo, Record, Status
 from gossipd.wire.messages import Fetch, Ping, StreamMessage, SyncOpen
-from gossipd.wire.records import make_record
+from gossipd.wire.records import NODE_KEY, make_record
 
 
 class Machines:
@@ -104,6 +107,7 @@ class Machines:
         self.relays = Relays(nack_after=config.probe.nack_after)
         self.catalog = Store(config.catalog, me=me, index=self.items)
         self.catalog.owner_epoch(me, incarnation.epoch, now=now)
+        self.guard = Guard(config.guard, catalog=self.catalog, live=self._is_live, mode_of=self._mode_of)
         self.author = Author(me, incarnation.epoch, make_record)
         self.spreader = Spreader(config.gossip, rng=rng, now=now)
 
@@ -176,11 +180,17 @@ class Machines:
             case RecordChanged():
                 self.journal.record_changed(event, now=now)
                 self.index += 1
+                self._report_all(self.guard.record_changed(event, now=now), now=now)
             case EpochRaised():
                 self.catalog.owner_epoch(self.table.me, event.epoch, now=now)
                 self.publish(self.author.rebase(event.epoch), how="self", now=now)
             case IsolationChanged():
                 self.index += 1
+                self.guard.isolation_changed(event.isolated, now=now)
+            case CutShown():
+                self.journal.cut_shown(event, now=now)
+            case GuardChanged():
+                self.journal.guard_changed(event, now=now)
             case SyncFinished() if event.error is None:
                 self._pace_syncs(event, now=now)
                 if event.opened_by_us:
@@ -226,6 +236,7 @@ class Machines:
             if event.how == "self":  # we were accused, so we were not heard, and may have missed news
                 self._sync_soon(now=now)
             return
+        self._report_all(self.guard.member_changed(event, now=now), now=now)
         if event.after is None:
             self.prober.member_forgotten(member)
             self.perform(self.catalog.forget(member, now=now), now=now)
@@ -262,6 +273,25 @@ class Machines:
             return ()
         return self.table.raise_epoch(record.version.epoch, now=now)
 
+    def settle(self, *, now: float) -> None:
+        """After every input: let readers see what is due, as one change with one index."""
+        changes = self.guard.settle(suspects=len(self.table.suspicions), now=now)
+        if changes:
+            self.index += 1
+            self._report_all(changes, now=now)
+
+    def _report_all(self, events: Sequence[Event], *, now: float) -> None:
+        for event in events:
+            self.report(event, now=now)
+
+    def _is_live(self, owner: NodeId) -> bool:
+        row = self.table.rows.get(owner)
+        return row is not None and (row.live or owner == self.table.me)
+
+    def _mode_of(self, owner: NodeId) -> Mode:
+        record = self.catalog.get(owner, NODE_KEY)
+        return record.content.mode if record is not None and isinstance(record.content, NodeInfo) else Mode.NORMAL
+
     def judge_isolation(self, *, now: float) -> None:
         """Draw the consequences, if we have found that we are cut off, or are no more."""
         table, isolated = self.table, self.isolation.isolated
@@ -288,6 +318,7 @@ class Machines:
         self.prober.shift(late_s)
         self.table.suspicions.shift(late_s)
         self.isolation.shift(late_s)
+        self.guard.shift(late_s)
         self.report(Overslept(by_s=late_s), now=now)
 
     # ---------------------------------------------------------------------------------------------------------- streams

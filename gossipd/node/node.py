@@ -130,6 +130,7 @@ class Node:
             m.catalog.orphans.next(),
             m.streams.next_deadline(),
             m.isolation.next_deadline(),
+            m.guard.next_deadline(),
             m.next_sync if m.table.live and not self.leaving else math.inf,
             self._registrations.next_deadline(),
             self._leave_by,
@@ -324,6 +325,7 @@ class Node:
         self._m.publish(self._m.author.put(NODE_KEY, info), how="self", now=now)
 
     def _take(self) -> list[Action]:
+        self._m.settle(now=self._m.clock)
         actions, self._m.actions = self._m.actions, []
         return actions
 

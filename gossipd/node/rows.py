@@ -5,6 +5,7 @@ What readers believe of an instance is decided here and nowhere else, so that ev
 
 from collections.abc import Iterable
 
+from gossipd.core.guard.collapse import is_ready
 from gossipd.core.membership.table import Row
 from gossipd.ids import NodeId
 from gossipd.node.journal import STATUS_WORDS
@@ -57,13 +58,14 @@ def member_row(machines: Machines, row: Row, *, now: float) -> MemberRow:
 
 
 class _Owner:
-    """What the rows of one owner's instances have in common."""
+    """What the rows of one owner's instances have in common. *reachable*: as far as readers are to believe."""
 
     def __init__(self, machines: Machines, row: Row, *, now: float) -> None:
         info = node_info(machines, row.claim.member)
         labels = dict(info.labels)
         self.me = row.claim.member == machines.table.me
-        self.live = row.live or self.me
+        self.reachable = row.live or self.me or machines.guard.reachable(row.claim.member)
+        self.cut_off = machines.guard.isolated and not self.me
         leaving = self.me and row.claim.status is Status.LEFT
         self.mode = max(info.mode, Mode.DRAINING) if leaving else info.mode
         self.reason = info.reason
@@ -79,6 +81,7 @@ def instance_rows(machines: Machines, records: Iterable[Record], *, now: float) 
     An owner that nobody told us about yet cannot be reached, so it has none.
     """
     owners: dict[NodeId, _Owner] = {}
+    refuse = machines.config.guard.policy == "refuse"
     rows = []
     for record in records:
         service = record.content
@@ -90,17 +93,18 @@ def instance_rows(machines: Machines, records: Iterable[Record], *, now: float) 
             if member is None:
                 continue
             owner = owners[record.owner] = _Owner(machines, member, now=now)
-        rows.append(_instance_row(record.owner, service, owner))
+        kept = not owner.reachable and machines.guard.keeps(service.name, (record.owner, record.key))
+        rows.append(_instance_row(record.owner, service, owner, kept=kept, refuse=refuse))
     rows.sort(key=lambda row: (row.service, row.node, row.id))
     return rows
 
 
-def _instance_row(node: NodeId, service: Service, owner: _Owner) -> InstanceRow:
-    state, reachable = service.state, owner.live
+def _instance_row(node: NodeId, service: Service, owner: _Owner, *, kept: bool, refuse: bool) -> InstanceRow:
+    state, reachable, degraded = service.state, owner.reachable or kept, owner.cut_off or kept
     mode = max(state.mode, owner.mode)
     reason = state.reason if state.mode >= owner.mode and state.reason else owner.reason
-    works = reachable and mode is not Mode.MAINTENANCE and state.health is not Health.CRITICAL
-    ready = works and mode is Mode.NORMAL and not state.damped
+    wanted = reachable and is_ready(service, owner.mode)
+    finishing = reachable and mode is Mode.DRAINING and state.health is not Health.CRITICAL
     return InstanceRow(
         service=service.name,
         id=service.id,
@@ -112,10 +116,10 @@ def _instance_row(node: NodeId, service: Service, owner: _Owner) -> InstanceRow:
         metadata=dict(service.metadata),
         weight=service.weight,
         status=_status_word(service, mode, reachable=reachable),
-        ready=ready,
-        serving=ready or (works and mode is Mode.DRAINING),
+        ready=wanted and not (degraded and refuse),
+        serving=wanted or finishing,
         terminating=mode is Mode.DRAINING,
-        degraded=False,
+        degraded=degraded,
         damped=state.damped,
         reason=reason if mode is not Mode.NORMAL and reason else None,
         zone=owner.zone,

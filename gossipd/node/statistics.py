@@ -32,6 +32,18 @@ class Statistics:
     syncs_failed: int
     awareness: int
     isolated: bool
+    cuts_shown: int
+    """Times that the failure of members, together or alone, was shown in their instances."""
+    verdicts_held: int
+    """Members that are dead and not yet shown to be, because others are suspect or we are isolated."""
+    services_guarded: int
+    """Services whose last good instances the collapse guard keeps now."""
+    instances_kept: int
+    """These instances."""
+    guards_triggered: int
+    """Times that a service began to be guarded."""
+    guard_refused: int
+    """Instances shown unreachable without a look: GUARDED_INSTANCES_MAX were remembered."""
     members_alive: int
     members_suspect: int
     members_failed: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gossipd.checks import Check, CheckResult
+from gossipd.config import GuardPolicy
 from gossipd.node.statistics import Statistics
 from gossipd.records import Service
 
@@ -146,6 +147,10 @@ class Evidence:
     """What is believed now."""
     history: list[EvidenceRow] = field(default_factory=list)
     """Newest last."""
+    checks: list["CheckRow"] = field(default_factory=list)
+    """Of an instance of this node; of others', their own daemons know."""
+    registration: "RegistrationRow | None" = None
+    """Of an instance of this node: who holds it, and its damping penalty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +256,10 @@ class View(Protocol):
 
     @property
     def index(self) -> int: ...
+
+    @property
+    def guard_policy(self) -> GuardPolicy:
+        """Whether `resolve` may answer with degraded instances: not with "refuse"."""
 
     def trust(self, *, owners: Sequence[str] | None = None, now: float) -> Trust:
         """*owners* None: all owners."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from gossipd.errors import RequestError
+from gossipd.config import GuardPolicy
 from gossipd.ids import NodeId
-from gossipd.node.journal import STATUS_WORDS, Note
+from gossipd.node.evidence import instance_evidence, member_evidence
 from gossipd.node.machines import Machines
 from gossipd.node.registrations import Registrations
 from gossipd.node.rows import age_s, instance_rows, member_row, node_info, service_row
@@ -12,7 +12,6 @@ from gossipd.node.statistics import Statistics
 from gossipd.node.view import (
     CheckRow,
     Evidence,
-    EvidenceRow,
     Info,
     InstanceRow,
     MemberRow,
@@ -40,6 +39,10 @@ class Window:
     @property
     def index(self) -> int:
         return self._m.index
+
+    @property
+    def guard_policy(self) -> GuardPolicy:
+        return self._m.config.guard.policy
 
     def trust(self, *, owners: Sequence[str] | None = None, now: float) -> Trust:
         rows = self._m.table.rows
@@ -104,26 +107,12 @@ class Window:
         """A member's name goes before an instance's id; `node/id` is always the instance."""
         row = self._m.table.row(NodeId(subject))
         if row is not None:
-            belief = f"{STATUS_WORDS[row.claim.status]} for {now - row.changed_at:.1f} s at {row.claim.address}"
-            accusers = self._m.table.suspicions.accusers(row.claim.member)
-            if accusers:
-                belief += f", accused by {', '.join(accusers)}"
-            return self._evidence(subject, "member", belief, self._m.journal.about(subject), now=now)
+            return member_evidence(self._m, row, now=now)
         found = [row for row in self.instances(now=now) if subject in (row.id, f"{row.node}/{row.id}")]
-        if not found:
-            raise RequestError(
-                "not_found", f"subject={subject!r}, expected a member's name, an instance's id or node/id"
-            )
-        notes: list[Note] = []
-        beliefs = []
-        for instance in found:
-            beliefs.append(
-                f"{instance.service} at {instance.address}:{instance.port} on {instance.node} is {instance.status}"
-                f" (its node is {instance.node_status})"
-            )
-            notes += self._m.journal.about(f"{instance.node}/{instance.id}") + self._m.journal.about(instance.node)
-        notes.sort(key=lambda note: note.at)
-        return self._evidence(subject, "instance", "; ".join(beliefs), notes, now=now)
+        own = {row.id for row in found if row.node == self._m.table.me}
+        registration = next((row for row in self.registrations(now=now) if row.id in own), None)
+        checks = [] if registration is None else self.checks(registration.id, now=now)
+        return instance_evidence(self._m, subject, found, checks=checks, registration=registration, now=now)
 
     def registrations(self, *, now: float) -> list[RegistrationRow]:
         return []
@@ -164,6 +153,12 @@ class Window:
             syncs_failed=counters.syncs_failed,
             awareness=m.awareness.score,
             isolated=m.isolation.isolated,
+            cuts_shown=m.guard.cuts_shown,
+            verdicts_held=m.guard.verdicts_held,
+            services_guarded=m.guard.collapse.guarded,
+            instances_kept=m.guard.collapse.kept,
+            guards_triggered=m.guard.collapse.triggered,
+            guard_refused=m.guard.collapse.refused,
             members_alive=by_status[Status.ALIVE],
             members_suspect=by_status[Status.SUSPECT],
             members_failed=by_status[Status.DEAD],
@@ -173,12 +168,3 @@ class Window:
             registrations=len(self._registrations),
             peers_known=len(m.peers),
         )
-
-    def _evidence(self, subject: str, kind: str, belief: str, notes: list[Note], *, now: float) -> Evidence:
-        history = [
-            EvidenceRow(
-                ago_s=round(now - note.at, 3), what=note.what, accuser=note.accuser, source=note.source, how=note.how
-            )
-            for note in notes
-        ]
-        return Evidence(subject=subject, kind=kind, belief=belief, history=history)

@@ -5,9 +5,11 @@ from typing import Any, assert_never
 
 from gossipd.core.events import (
     TO_OURSELVES,
+    CutShown,
     DatagramsBlocked,
     EpochRaised,
     Event,
+    GuardChanged,
     IsolationChanged,
     LeaveFinished,
     MemberChanged,
@@ -87,6 +89,11 @@ def describe(event: Event) -> Line:
             return "warning", "isolated: nobody answers, keeping the catalog as it is", {"silent_s": event.silent_s}
         case IsolationChanged():
             return "info", "no longer isolated", {}
+        case CutShown():
+            fields = {"members": len(event.members), "first": event.members[0], "held_s": event.held_s}
+            return "info", "failures shown in answers", fields
+        case GuardChanged():
+            return _describe_guard(event)
         case NameConflict():
             fields = {"address": event.address, "epoch": event.incarnation.epoch}
             return "error", "another live node has our name, rename one of them", fields
@@ -140,6 +147,16 @@ def _describe_record(event: RecordChanged) -> Line:
     elif event.after is None:
         sentence = "record removed"
     return "debug", sentence, fields
+
+
+def _describe_guard(event: GuardChanged) -> Line:
+    fields: dict[str, Any] = {"service": event.service, "cause": event.cause, "kept": event.kept}
+    fields |= {"ready": event.ready, "nodes": len(event.nodes)}
+    if event.cause in ("last", "share"):
+        return "warning", "service degraded: silence alone would make it collapse, keeping what was known", fields
+    if event.kept:
+        return "info", "some instances are kept no longer", fields
+    return "info", "service no longer degraded", fields
 
 
 def _describe_sync(event: SyncFinished) -> Line:

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
@@ -107,13 +107,17 @@ def test_every_key_is_a_flag_and_a_variable(key: str, tmp_path: Path) -> None:
 def test_every_protocol_field_is_a_key_that_overrides_the_profile(section: str, tmp_path: Path) -> None:
     for field in fields(getattr(LAN, section)):
         value = getattr(getattr(LAN, section), field.name)
-        value = not value if field.type is bool else value + 1 if field.type is int else value * 1.01
+        if get_args(field.type):
+            value = next(choice for choice in get_args(field.type) if choice != value)
+        else:
+            value = not value if field.type is bool else value + 1 if field.type is int else value * 1.01
         found = settings(f"[{section}]\n{field.name} = {toml(value)}\n", directory=tmp_path)
         effective = found.effective[f"{section}.{field.name}"]
         assert (effective.value, effective.source) == (value, str(tmp_path / "c.toml"))
         assert getattr(getattr(found.config.protocol, section), field.name) == value
         variable = f"GOSSIPD_{section}_{field.name}".upper()
-        assert settings(environ={variable: toml(value)}).effective[f"{section}.{field.name}"].value == value
+        text = value if isinstance(value, str) else toml(value)
+        assert settings(environ={variable: text}).effective[f"{section}.{field.name}"].value == value
 
 
 @pytest.mark.parametrize("profile", PRESETS)

@@ -34,13 +34,18 @@ def test_a_daemon_that_waits_for_its_seed_joins_once_the_seed_is_there() -> None
 def test_a_daemon_killed_with_sigkill_is_declared_failed_by_all_and_answers_leave_it_out() -> None:
     with Cluster() as cluster:
         *others, victim = cluster.start_together(5)
-        victim.call("register", name="web", id="web-5", port=80, kept=True)
-        wait_until(lambda: all(d.passing("web") == {"web-5"} for d in others), what="everybody finds web")
+        others[0].call("register", name="web", id="web-1", port=80, kept=True)
+        for service in ("web", "lonely"):
+            victim.call("register", name=service, id=f"{service}-5", port=80, kept=True)
+        wait_until(lambda: all(len(d.instances("web")) == 2 for d in others), what="everybody finds web")
+        wait_until(lambda: all(d.instances("lonely") for d in others), what="everybody finds lonely")
         victim.kill()
         wait_until(lambda: all(d.statuses()["n5"] == "failed" for d in others), what="everybody declares n5 failed")
-        assert [daemon.passing("web") for daemon in others] == [set()] * 4
-        kept = [daemon.instances("web")[0] for daemon in others]
-        assert [(row["status"], row["node_status"]) for row in kept] == [("unreachable", "failed")] * 4
+        wait_until(lambda: [d.passing("web") for d in others] == [{"web-1"}] * 4, what="answers leave it out")
+        gone = [daemon.instances("web")[1] for daemon in others]
+        assert [(row["status"], row["node_status"]) for row in gone] == [("unreachable", "failed")] * 4
+        kept = [daemon.instances("lonely")[0] for daemon in others]  # a last instance is not taken away by silence
+        assert [(row["ready"], row["degraded"], row["node_status"]) for row in kept] == [(True, True, "failed")] * 4
         for daemon in others:
             assert daemon.call("why", subject="n5")["evidence"]["history"][-1]["what"]
             assert alive(daemon.statuses()) == {"n1", "n2", "n3", "n4"}

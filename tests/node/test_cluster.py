@@ -90,7 +90,8 @@ def test_a_crashed_node_is_declared_failed_by_all_and_its_instances_unreachable(
     """Scenario 54."""
     net = Network()
     nodes = net.cluster(8)
-    net.do(nodes[3], nodes[3].register(a_service(), holder=KEPT, now=net.now)[1])
+    for node in nodes[2:4]:
+        net.do(node, node.register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(1)
     net.crash(nodes[3])
     rest = list(net.nodes.values())
