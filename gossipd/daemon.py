@@ -17,17 +17,17 @@ import trio
 
 from gossipd import __version__
 from gossipd.api.server import ApiServer
-from gossipd.checks import Check
 from gossipd.config import ProtocolConfig
 from gossipd.daemon_config import PORT, RELOADABLE, DaemonConfig
 from gossipd.errors import ConfigError, GossipdError, StorageError
 from gossipd.ids import Address, NodeId
 from gossipd.node.node import Node
 from gossipd.node.peers import PeerEntry
+from gossipd.node.registrations import NOTHING_KEPT, Kept
 from gossipd.node.view import Commands, View
-from gossipd.records import Service
 from gossipd.shell import addresses
 from gossipd.shell.bind import Bound, bind_all
+from gossipd.shell.checkers.runner import Checkers
 from gossipd.shell.commands import Leaving, LocalCommands
 from gossipd.shell.disk import DataDirectory
 from gossipd.shell.driver import Driver
@@ -43,16 +43,6 @@ from gossipd.shell.watchdog import Watchdog
 
 REPLY_S = 0.2
 """Seconds that the local door stays open after leaving, so that whoever asked for it gets the answer."""
-
-
-class NoCheckers:
-    """Tries nothing."""
-
-    def run(self, run: int, check: Check, service: Service, host: str) -> None:
-        pass
-
-    def cancel(self, run: int) -> None:
-        pass
 
 
 class ForcedExit(GossipdError):
@@ -157,16 +147,24 @@ class _Daemon:
         timeout_s = config.protocol.sync.timeout_s
         self._udp = Udp([each.udp for each in bound], log=log)
         self._streams = Streams([each.tcp for each in bound], write_timeout_s=timeout_s, log=log)
+        self._checkers = Checkers(
+            lambda run, result: self._driver.check_finished(run, result), scripts=config.script_checks
+        )
         self._pids = Pids(lambda pid: self._driver.pid_exited(pid))
         self._driver = Driver(
-            self._node, datagrams=self._udp, streams=self._streams, checks=NoCheckers(), pids=self._pids
+            self._node, datagrams=self._udp, streams=self._streams, checks=self._checkers, pids=self._pids
         )
         self._watchdog = Watchdog(self._node, config.protocol.probe, log=log)
         self._watchdog.attach(self._driver)
         self._driver.subscribe(EventLog(log).hear)
         self._leaving = Leaving(self._driver)
         self._commands = LocalCommands(
-            self._driver, self._leaving, default_port=PORT, families=families, timeout_s=timeout_s
+            self._driver,
+            self._leaving,
+            default_port=PORT,
+            families=families,
+            timeout_s=timeout_s,
+            scripts=config.script_checks,
         )
         self._seeds = Seeds(config.join, default_port=PORT, families=families, apply=self._driver.set_seeds, log=log)
         self._api = ApiServer(
@@ -198,7 +196,7 @@ class _Daemon:
             me=self._node.me,
             epoch=lambda: self._node.epoch,
             peers=lambda: self._node.peer_book(now=trio.current_time()),
-            kept=self._node.kept_registrations,
+            kept=lambda: self._node.kept(now=trio.current_time()),
             log=self._log,
         )
         self._driver.subscribe(saver.hear)
@@ -211,6 +209,7 @@ class _Daemon:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._streams.run, self._driver)
                 await nursery.start(self._pids.run)
+                await nursery.start(self._checkers.serve)
                 nursery.start_soon(self._udp.run, self._driver.receive_datagram)
                 await nursery.start(self._api.run)
                 if signals:
@@ -341,17 +340,17 @@ class _Past:
 
     epoch: int
     peers: list[PeerEntry]
-    kept: list[Service]
+    kept: Kept
 
 
 def _recall(directory: DataDirectory | None, me: NodeId) -> _Past:
     now_ms = int(time.time() * 1000)
     if directory is None:
-        return _Past(epoch=max(1, now_ms), peers=[], kept=[])
+        return _Past(epoch=max(1, now_ms), peers=[], kept=NOTHING_KEPT)
     return _Past(
         epoch=directory.claim_epoch(me, now_ms=now_ms),
         peers=directory.load_peers(now_ms=now_ms),
-        kept=directory.load_registrations(),
+        kept=directory.load_registrations(now_ms=now_ms),
     )
 
 

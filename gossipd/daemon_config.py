@@ -63,6 +63,10 @@ class DaemonConfig:
     """Facts about this node (zone, region ...), shown to everybody; sorted by key."""
     protocol: ProtocolConfig = LAN
     """Timing; the same preset in the whole cluster."""
+    script_checks: bool = False
+    """Whether clients may register checks that run programs, as the user that the daemon runs as."""
+    services_dir: Path | str | None = None
+    """Directory of TOML files with the instances of this host; None: there are none."""
     log_format: str = "text"
     """text or json."""
     log_level: str = "info"
@@ -81,6 +85,8 @@ class DaemonConfig:
         _expect(0 <= self.socket_mode <= 0o777, "socket_mode", oct(self.socket_mode), "0 to 0o777")
         data_dir = "." if self.data_dir is None else str(self.data_dir)
         _expect(data_dir != "" and "\0" not in data_dir, "data_dir", data_dir, "a path")
+        services_dir = "." if self.services_dir is None else str(self.services_dir)
+        _expect(services_dir != "" and "\0" not in services_dir, "services_dir", services_dir, "a path")
         _expect(self.log_format in LOG_FORMATS, "log_format", self.log_format, " or ".join(LOG_FORMATS))
         _expect(self.log_level in LOG_LEVELS, "log_level", self.log_level, " or ".join(LOG_LEVELS))
         default = "127.0.0.1" if self.keyring is None and not self.insecure else "0.0.0.0"

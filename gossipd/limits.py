@@ -185,6 +185,15 @@ CHECK_DEREGISTER_S_MAX = 30 * 86_400
 CHECK_STREAK_MAX = 1_000
 """Largest number of results in a row that a check may be told to wait for: at 10 s, almost three hours."""
 
+PENALTIES_MAX = 8_192
+"""Instances whose flapping is remembered, those that are gone included: twice what a node may publish, with room; 1 MB."""
+
+DECISIONS_MAX = 4_096
+"""Instances that are draining or under maintenance, those not registered at the moment included."""
+
+UNREGISTERED_DECISION_S = 86_400
+"""Seconds that the decision about an instance outlives its registration: a day, so that it also holds after a restart."""
+
 REASON_BYTES_MAX = 256
 """Why something drains or is under maintenance: a sentence."""
 

@@ -137,7 +137,8 @@ class AllAgreeAtTheEnd(Watcher):
             answered.setdefault(owner, {})[id] = port
         for host in self.world.running():
             assert host.node is not None
-            registered = {service.id: service.port for service in host.node.kept_registrations()}
+            kept = host.node.kept(now=host.clock(self.world.now)).registrations
+            registered = {each.service.id: each.service.port for each in kept}
             if not impaired(self, host) and answered.get(host.name, {}) != registered:
                 wrong = answered.get(host.name, {}).keys() ^ registered.keys() or registered.keys()
                 what = f"{asked.name} answers {answered.get(host.name)} for {host.name}, which has {registered}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, assert_never
 
+from gossipd.checks import CheckResult
 from gossipd.core.events import EpochRaised, Event, LeaveFinished, MemberChanged, RegistrationsChanged
 from gossipd.ids import Address, NodeId
 from gossipd.node.actions import (
@@ -20,7 +21,8 @@ from gossipd.node.actions import (
     UnwatchPid,
     WatchPid,
 )
-from gossipd.records import Service
+from gossipd.node.registrations import Kept
+from gossipd.records import Health
 from simulations.beliefs import UNKNOWN, Beliefs
 from simulations.engine import EVENT, RECEIVED, STREAMED, WOKEN, Engine
 from simulations.host import Host, HostSettings, WakeOrder, address_of
@@ -196,10 +198,23 @@ class Driving(Engine):
                     self.streams.close(host, action)
                 case OpenStream():
                     self.streams.open(host, action, self._by_address.get(action.target))
-                case RunCheck() | CancelCheck() | WatchPid() | UnwatchPid():
-                    raise NotImplementedError
+                case RunCheck():
+                    self.schedule(self.now + self.settings.check_s, self._checked, host, host.run, action)
+                case CancelCheck() | WatchPid() | UnwatchPid():
+                    pass  # what a cancelled run brings is ignored; processes end by `World.exit_process`
                 case _:
                     assert_never(action)
+
+    def _checked(self, host: Host, run: int, action: RunCheck) -> None:
+        """A try of a check is over, and brings what the story says."""
+        if host.run == run and host.node is not None:
+            health = host.healths.get(action.service.id, Health.PASSING)
+            result = CheckResult(health=health, output=f"the story says {health.name.lower()}")
+            self.give(host, self._take_result, action.run, result, 0)
+
+    def _take_result(self, host: Host, run: int, result: CheckResult) -> Sequence[Action]:
+        assert host.node is not None
+        return host.node.check_finished(run, result, now=host.clock(self.now))
 
     def _hold(self, host: Host, action: Action) -> None:
         """A blocked process tries to send: into the socket's buffer, which is as large as the one for receiving."""
@@ -244,11 +259,11 @@ class Driving(Engine):
         for hear in self.hearing:
             hear(host, event)
 
-    def _to_save(self, host: Host) -> tuple[int, tuple[Service, ...]]:
+    def _to_save(self, host: Host) -> tuple[int, Kept]:
         assert host.node is not None
-        return host.node.epoch, tuple(host.node.kept_registrations())
+        return host.node.epoch, host.node.kept(now=host.clock(self.now))
 
-    def _saved(self, host: Host, run: int, saved: tuple[int, tuple[Service, ...]]) -> None:
+    def _saved(self, host: Host, run: int, saved: tuple[int, Kept]) -> None:
         if host.run == run and host.node is not None:
             host.disk.epoch, host.disk.kept = max(host.disk.epoch, saved[0]), saved[1]
 

@@ -14,7 +14,8 @@ from gossipd.crypto.keyring import Keyring
 from gossipd.ids import Address, NodeId
 from gossipd.node.node import Node
 from gossipd.node.peers import PeerEntry
-from gossipd.records import Service
+from gossipd.node.registrations import NOTHING_KEPT, Kept
+from gossipd.records import Health
 
 PORT = 7946
 
@@ -44,11 +45,13 @@ class HostSettings:
     drift: float = 0.0
     """Most by which a host's clock runs fast or slow, as a part: 50e-6 is a cheap quartz. Drawn uniformly for each host."""
     wake: WakeOrder = WakeOrder.DRIVER
+    check_s: float = 0.005
+    """Seconds that a try of a health check takes."""
     disk_s: float = 0.0
     """Seconds until what is to be saved is on disk; a crash before loses it."""
 
     def __post_init__(self) -> None:
-        for name in ("cpu_s", "receive_buffer_bytes", "drift", "disk_s"):
+        for name in ("cpu_s", "receive_buffer_bytes", "drift", "check_s", "disk_s"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"host.{name}={getattr(self, name)!r}, expected 0 or more")
         if not self.nic_bytes_per_s > 0 or self.drift >= 0.5:
@@ -60,7 +63,7 @@ class Disk:
     """What survives the process."""
 
     epoch: int = 0
-    kept: tuple[Service, ...] = ()
+    kept: Kept = NOTHING_KEPT
     peers: tuple[PeerEntry, ...] = ()
 
 
@@ -118,6 +121,8 @@ class Host:
     disk_s: float = 0.0
     wall_shift_s: float = 0.0
     """By how much its wall clock, which makes epochs, is ahead; negative: set back."""
+    healths: dict[str, Health] = field(default_factory=dict)
+    """What tries of the checks of an instance bring, by its id; of others: passing."""
     keyring: Keyring | None = None
     """Its own, if it was given one; else the world's."""
     traffic: Traffic = field(default_factory=Traffic)

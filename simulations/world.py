@@ -9,11 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 from random import Random
 
+from gossipd.checks import Check
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.crypto.keyring import Keyring
 from gossipd.ids import Address
 from gossipd.node.actions import Action
 from gossipd.node.node import Node
+from gossipd.node.registrations import Kept, KeptRegistration
 from gossipd.node.view import KEPT
 from gossipd.records import Service
 from simulations import inside
@@ -76,7 +78,8 @@ class World(Driving):
         """
         nodes: list[Node] = []
         for host in self.hosts:
-            host.disk.kept = tuple(Service(name="web", id=f"web-{at}", port=8_000 + at) for at in range(services))
+            kept = [Service(name="web", id=f"web-{at}", port=8_000 + at) for at in range(services)]
+            host.disk.kept = Kept(registrations=tuple(KeptRegistration(service=service) for service in kept))
             nodes.append(self._make_node(host, seeds=()))
             nodes[-1].start(now=host.clock(self.now))
         clocks = [host.clock(self.now) for host in self.hosts]
@@ -202,9 +205,9 @@ class World(Driving):
         self._arm(host)
         return True
 
-    def register(self, number: int, service: Service) -> bool:
-        """Register *service*, kept, on host *number*."""
-        return self.command(number, lambda node, now: node.register(service, holder=KEPT, now=now)[1])
+    def register(self, number: int, service: Service, *, checks: Sequence[Check] = ()) -> bool:
+        """Register *service*, kept, with *checks* that bring what `Host.healths` says, on host *number*."""
+        return self.command(number, lambda node, now: node.register(service, holder=KEPT, checks=checks, now=now)[1])
 
     def deregister(self, number: int, id: str) -> bool:
         """Withdraw instance *id* on host *number*."""

@@ -201,7 +201,7 @@ class FakeView:
 
     def statistics(self, *, now: float) -> Statistics:
         values: dict[str, object] = {field.name: 0 for field in fields(Statistics)}
-        values.update(dropped={"replayed": 2}, records_refused={}, isolated=self.isolated)
+        values.update(dropped={"replayed": 2}, records_refused={}, isolated=self.isolated, checks_late_worst_s=0.0)
         return Statistics(**values)  # type: ignore[arg-type]
 
     def _service(self, name: str, now: float) -> ServiceRow:

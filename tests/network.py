@@ -16,6 +16,7 @@ from gossipd.ids import Address, NodeId
 from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendDatagram, SendStream
 from gossipd.node.node import Node
 from gossipd.node.peers import PeerEntry
+from gossipd.node.registrations import NOTHING_KEPT, Kept
 from gossipd.records import Service
 
 KEY = Keyring((bytes(range(32)),))
@@ -75,7 +76,7 @@ class Network:
         seeds: Sequence[Address] = (),
         keyring: Keyring | None = None,
         peers: Sequence[PeerEntry] = (),
-        kept: Sequence[Service] = (),
+        kept: Kept = NOTHING_KEPT,
         labels: Sequence[tuple[str, str]] = (),
     ) -> Node:
         """Start node *number*, called n<number> unless named, at its address."""

@@ -243,6 +243,22 @@ TOP = (
         kind=bool,
     ),
     Setting(
+        key="script_checks",
+        read=_boolean,
+        expected="true or false",
+        default="false",
+        help="Permit checks that run programs, as the daemon's user: whoever may register can then run what that user may.",
+        kind=bool,
+    ),
+    Setting(
+        key="services_dir",
+        read=_path,
+        expected="a path",
+        default="none",
+        help="Directory of TOML files with the instances of this host and their checks.",
+        metavar="PATH",
+    ),
+    Setting(
         key="log_format",
         read=_one_of(LOG_FORMATS),
         expected="one of text, json",

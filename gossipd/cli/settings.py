@@ -270,6 +270,8 @@ class _Reader:
             "keyring": None,
             "cluster": "default",
             "insecure": False,
+            "script_checks": False,
+            "services_dir": None,
             "log_format": "text",
             "log_level": "info",
         }
@@ -321,6 +323,8 @@ def _daemon_config(
         cluster=effective["cluster"].value,
         labels=tuple(sorted(labels.items())),
         insecure=effective["insecure"].value,
+        script_checks=effective["script_checks"].value,
+        services_dir=effective["services_dir"].value,
         log_format=effective["log_format"].value,
         log_level=effective["log_level"].value,
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gossipd.ids import Address, Incarnation, NodeId, Version
-from gossipd.records import Record, Status
+from gossipd.records import Health, Record, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,26 @@ class SyncFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrationsChanged:
-    """The set of kept local registrations changed and must be persisted (`Node.kept_registrations`)."""
+    """What must be on disk changed: the kept registrations, or what drains or is under maintenance (`Node.kept`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationLost:
+    """Instance *id* of this node was withdrawn without its holder asking: *why* is a sentence."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckChanged:
+    """The health of check *check* of instance *id* of this node changed; *output* is what its last result said."""
+
+    id: str
+    check: str
+    before: Health
+    after: Health
+    output: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,5 +168,7 @@ Event = (
     | EpochRaised
     | SyncFinished
     | RegistrationsChanged
+    | RegistrationLost
+    | CheckChanged
     | LeaveFinished
 )

@@ -25,7 +25,7 @@ from gossipd.core.events import (
     SyncFinished,
 )
 from gossipd.core.guard.guard import Guard
-from gossipd.core.items import ItemIndex
+from gossipd.core.items import DIGEST_BYTES, ItemIndex, record_digest
 from gossipd.core.membership.awareness import Awareness
 from gossipd.core.membership.isolation import Isolation
 from gossipd.core.membership.probe import Prober
@@ -77,6 +77,8 @@ class Machines:
         """When the input that is being handled came."""
         self.index = epoch
         self.actions: list[Action] = []
+        self.touched: set[NodeId] = set()
+        """Members of which something became known in this input."""
         self.counters = Counters()
         self.journal = Journal()
         self.items = ItemIndex()
@@ -178,6 +180,7 @@ class Machines:
             case MemberChanged():
                 self._member_changed(event, now=now)
             case RecordChanged():
+                self.touched.add(event.owner)
                 self.journal.record_changed(event, now=now)
                 self.index += 1
                 self._report_all(self.guard.record_changed(event, now=now), now=now)
@@ -220,6 +223,13 @@ class Machines:
         for record in records:
             self.perform(self.catalog.merge(record, source=self.table.me, how=how, now=now), now=now)
 
+    def told(self, key: str) -> bool:
+        """Return whether the news of our record *key* has gone out as often as intended."""
+        me, queue = self.table.me, self.spreader.catalog
+        record = self.catalog.item(me, key)
+        announced = None if record is None else record_digest(record).to_bytes(DIGEST_BYTES)
+        return (me, key) not in queue and (me, announced) not in queue
+
     def perform_actions(self, actions: Sequence[Action], *, now: float) -> None:
         """Hand on *actions*; events among them are ours to hear first."""
         for action in actions:
@@ -230,6 +240,7 @@ class Machines:
 
     def _member_changed(self, event: MemberChanged, *, now: float) -> None:
         member, epoch = event.member, event.incarnation.epoch
+        self.touched.add(member)
         self.index += 1
         self.journal.member_changed(event, now=now)
         if member == self.table.me:
@@ -308,11 +319,11 @@ class Machines:
             self.prober.start_over(now=now)
         self.report(IsolationChanged(isolated=isolated, silent_s=now - self.isolation.heard_at), now=now)
 
-    def notice_oversleep(self, *, due: float, now: float) -> None:
-        """If our timers are late by more than a hiccup, the time is ours, not the others' (D3)."""
+    def notice_oversleep(self, *, due: float, now: float) -> float:
+        """If our timers are late by more than a hiccup, the time is ours, not the others' (D3): return it, else 0.0."""
         late_s = now - due
         if late_s <= self.config.probe.oversleep_s:
-            return
+            return 0.0
         self.counters.oversleeps += 1
         self.awareness.apply(1)
         self.prober.shift(late_s)
@@ -320,6 +331,7 @@ class Machines:
         self.isolation.shift(late_s)
         self.guard.shift(late_s)
         self.report(Overslept(by_s=late_s), now=now)
+        return late_s
 
     # ---------------------------------------------------------------------------------------------------------- streams
 

@@ -12,21 +12,22 @@ from gossipd import __version__
 from gossipd.checks import Check, CheckResult
 from gossipd.config import ProtocolConfig
 from gossipd.core.effects import Spread
-from gossipd.core.events import LeaveFinished, RegistrationsChanged
 from gossipd.crypto.keyring import Keyring
 from gossipd.errors import RequestError
 from gossipd.ids import Address, NodeId
 from gossipd.limits import SEEDS_MAX, STREAMS_OUTBOUND_MAX
 from gossipd.node.actions import Action
+from gossipd.node.instance_rows import drain_row, registration_row
+from gossipd.node.instances import Instances
+from gossipd.node.leaving import Leaving
 from gossipd.node.machines import Machines
 from gossipd.node.peers import PeerEntry
-from gossipd.node.registrations import Registrations
+from gossipd.node.registrations import NOTHING_KEPT, Kept
 from gossipd.node.view import DrainRow, Holder, RegistrationRow, View
 from gossipd.node.window import Window
-from gossipd.records import NodeInfo, Service, Status
-from gossipd.validation import check_labels, check_service
+from gossipd.records import Mode, NodeInfo, Service, Status
+from gossipd.validation import check_labels
 from gossipd.wire.messages import Ack
-from gossipd.wire.records import NODE_KEY, SERVICE_KEY_PREFIX
 
 
 class Node:
@@ -47,12 +48,11 @@ class Node:
         labels: Sequence[tuple[str, str]] = (),
         peers: Sequence[PeerEntry] = (),
         seeds: Sequence[Address] = (),
-        kept: Sequence[Service] = (),
+        kept: Kept = NOTHING_KEPT,
     ) -> None:
-        """*entropy* gives unguessable bytes for session ids; *rng* everything else. *kept* registrations are published at start."""
+        """*entropy* gives unguessable bytes for session ids; *rng* everything else. what is *kept* holds from the start."""
         self._config = config
         self._labels = check_labels(labels)
-        self._kept = tuple(kept)
         self._m = Machines(
             config,
             me=me,
@@ -66,13 +66,11 @@ class Node:
             peers=peers,
             seeds=seeds[:SEEDS_MAX],
         )
-        self._registrations = Registrations(grace_s=config.catalog.connection_grace_s)
-        self._leave_by = math.inf
-        self._linger_until = math.inf
-        self._heard = True
+        self._instances = Instances(config, self._m, kept=kept, info=self._info, restarted=bool(peers), now=now)
+        self._leaving = Leaving(config.leave, self._m)
         self._due: float | None = None
         """The next deadline, once it was asked for; every input may move it."""
-        self.view: View = Window(self._m, self._registrations, started_at=now)
+        self.view: View = Window(self._m, self._instances, started_at=now)
 
     @property
     def me(self) -> NodeId:
@@ -85,6 +83,12 @@ class Node:
 
     @property
     def leaving(self) -> bool:
+        """Whether it was told to leave; it may still drain."""
+        return self._leaving.begun
+
+    @property
+    def _gone(self) -> bool:
+        """Whether it has said goodbye."""
         return self._m.table.own.status is Status.LEFT
 
     # ----------------------------------------------------------------------------------------------------------- inputs
@@ -92,10 +96,8 @@ class Node:
     def start(self, *, now: float) -> list[Action]:
         """Publish what we are and what was kept; look for the seeds and the peers of the last run."""
         self._due = None
-        self._publish_info(now=now)
-        for service in self._kept:
-            self._registrations.set(service, connection=None)
-            self._m.publish(self._m.author.put(SERVICE_KEY_PREFIX + service.id, service), how="self", now=now)
+        self._instances.publish_info(now=now)
+        self._instances.start(now=now)
         self._m.perform([Spread(item=self._m.table.own), *self._m.rejoin.handle_timer(now=now)], now=now)
         return self._take()
 
@@ -109,7 +111,7 @@ class Node:
             )
             self._m.judge_isolation(now=now)
             if self.leaving:
-                self._go_on_leaving(now=now)
+                self._leaving.go_on(now=now)
         return self._take()
 
     def next_deadline(self) -> float:
@@ -131,10 +133,9 @@ class Node:
             m.streams.next_deadline(),
             m.isolation.next_deadline(),
             m.guard.next_deadline(),
-            m.next_sync if m.table.live and not self.leaving else math.inf,
-            self._registrations.next_deadline(),
-            self._leave_by,
-            self._linger_until,
+            m.next_sync if m.table.live and not self._gone else math.inf,
+            self._instances.next_deadline(),
+            self._leaving.next_deadline(),
         )
 
     def handle_timer(self, *, now: float) -> list[Action]:
@@ -146,19 +147,19 @@ class Node:
         for machine in (m.table, m.prober, m.relays, m.rejoin, m.catalog):
             if machine.next_deadline() <= now:
                 m.perform(machine.handle_timer(now=now), now=now)
-        for id in self._registrations.pop_due(now=now):
-            self._withdraw(id, now=now)
+        if self._instances.next_deadline() <= now:
+            self._instances.handle_timer(now=now)
         for owner in m.catalog.orphans.pop_due(now):
             m.perform(m.catalog.forget(owner, now=now), now=now)
         m.perform_actions(m.streams.handle_timer(now=now), now=now)
         if m.next_sync <= now:
             m.next_sync = now + self._config.sync.interval_s
-            if m.table.live and not self.leaving:
+            if m.table.live and not self._gone:
                 m.open_sync(m.table.rows[m.rng.choice(m.table.live)].claim.address, now=now)
         if m.spreader.next_deadline() <= now:
             m.actions += m.outbound.spread_due(recently_dead_s=self._config.gossip.to_dead_s, now=now)
         if self.leaving:
-            self._go_on_leaving(now=now)
+            self._leaving.go_on(now=now)
         return self._take()
 
     def accept_stream(self, source: Address, *, now: float) -> tuple[int | None, list[Action]]:
@@ -197,70 +198,87 @@ class Node:
     def register(
         self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
     ) -> tuple[RegistrationRow, list[Action]]:
-        """Publish *service*, or change it; the same again changes nothing.
+        """Publish *service*, or change it; the same again changes nothing and keeps all that is known.
 
         Raises: RequestError("bad_request") for a bad field, ("quota") if it would be too much, ("leaving").
         """
         if self.leaving:
             raise RequestError("leaving", "the node is leaving the cluster and takes no registrations")
         self._begin(now=now)
-        try:
-            service = check_service(service)
-            records = self._m.author.put(SERVICE_KEY_PREFIX + service.id, service)
-        except ValueError as error:
-            raise RequestError("bad_request", str(error)) from None
-        kept_changed = self._registrations.set(service, connection=holder.connection)
-        self._m.publish(records, now=now)
-        if kept_changed:
-            self._m.report(RegistrationsChanged(), now=now)
-        return RegistrationRow(id=service.id, service=service.name, holder=holder.kind), self._take()
+        self._instances.register(service, holder, checks, now=now)
+        actions = self._take()
+        return registration_row(self._instances, self._m, service.id, now=now), actions
 
     def deregister(self, id: str, *, now: float) -> list[Action]:
         """Withdraw instance *id*. Raises: RequestError("not_found")."""
-        if id not in self._registrations:
-            raise RequestError("not_found", f"id={id!r}, expected an instance that is registered on this node")
+        self._instances.expect(id)
         self._begin(now=now)
-        self._withdraw(id, now=now)
+        self._instances.withdraw(id, now=now)
         return self._take()
 
     def connection_lost(self, connection: int, *, now: float) -> list[Action]:
         """Let the instances of *connection* go, unless its client comes back within the grace period."""
         self._begin(now=now)
-        self._registrations.connection_lost(connection, now=now)
+        self._instances.registrations.connection_lost(connection, now=now)
         return self._take()
 
     def pid_exited(self, pid: int, *, now: float) -> list[Action]:
-        return []
+        """Withdraw what process *pid*, which has ended, held."""
+        self._begin(now=now)
+        self._instances.pid_exited(pid, now=now)
+        return self._take()
 
     def check_finished(self, run: int, result: CheckResult, *, now: float) -> list[Action]:
-        return []
+        """Take what a RunCheck brought; nothing if it was cancelled."""
+        self._begin(now=now)
+        self._instances.check_finished(run, result, now=now)
+        return self._take()
 
     def renew(self, id: str, *, now: float) -> list[Action]:
-        raise RequestError("unsupported", "not yet")
+        """See `Commands.renew`, as for those that follow. Raises: RequestError."""
+        self._begin(now=now)
+        self._instances.renew(id, now=now)
+        return self._take()
 
     def report(self, id: str, check: str | None, result: CheckResult, *, now: float) -> list[Action]:
-        raise RequestError("unsupported", "not yet")
+        self._begin(now=now)
+        self._instances.report(id, check, result, now=now)
+        return self._take()
 
     def drain(
         self, id: str | None, *, reason: str = "", deadline_s: float | None = None, now: float
     ) -> tuple[DrainRow, list[Action]]:
-        raise RequestError("unsupported", "not yet")
+        self._begin(now=now)
+        deadline = None if deadline_s is None else now + deadline_s
+        self._instances.decide(id, Mode.DRAINING, reason, deadline=deadline, now=now)
+        return drain_row(self._instances, self._m, id, now=now), self._take()
 
     def undrain(self, id: str | None, *, now: float) -> list[Action]:
-        raise RequestError("unsupported", "not yet")
+        self._begin(now=now)
+        self._instances.end(id, Mode.DRAINING, now=now)
+        return self._take()
 
     def maintain(self, id: str | None, *, reason: str | None, now: float) -> list[Action]:
-        raise RequestError("unsupported", "not yet")
+        self._begin(now=now)
+        if reason is None:
+            self._instances.end(id, Mode.MAINTENANCE, now=now)
+        else:
+            self._instances.decide(id, Mode.MAINTENANCE, reason, deadline=None, now=now)
+        return self._take()
 
     def progress(self, id: str, remaining: int, *, now: float) -> tuple[DrainRow, list[Action]]:
-        raise RequestError("unsupported", "not yet")
+        self._begin(now=now)
+        self._instances.progress(id, remaining)
+        return drain_row(self._instances, self._m, id, now=now), self._take()
 
     def undamp(self, id: str, *, now: float) -> list[Action]:
-        raise RequestError("unsupported", "not yet")
+        self._begin(now=now)
+        self._instances.undamp(id, now=now)
+        return self._take()
 
-    def kept_registrations(self) -> list[Service]:
+    def kept(self, *, now: float) -> Kept:
         """Return what must be on disk to survive a restart."""
-        return self._registrations.kept()
+        return self._instances.kept(now=now)
 
     def peer_book(self, *, now: float) -> list[PeerEntry]:
         """Return the peers that must be on disk to be found again."""
@@ -276,7 +294,7 @@ class Node:
         """Publish other labels."""
         self._begin(now=now)
         self._labels = check_labels(labels)
-        self._publish_info(now=now)
+        self._instances.publish_info(now=now)
         return self._take()
 
     def set_keyring(self, keyring: Keyring | None, *, now: float) -> None:
@@ -299,16 +317,14 @@ class Node:
         self._m.awareness.apply(1)
 
     def leave(self, *, now: float) -> list[Action]:
-        """Say goodbye; LeaveFinished follows. Nothing the second time."""
+        """Drain, if there is anything to drain, and say goodbye; LeaveFinished follows. Nothing the second time."""
         if self.leaving:
             return []
         self._begin(now=now)
-        self._m.prober.stop()
-        self._m.rejoin.stop()
-        self._m.perform(self._m.table.leave(now=now), now=now)
-        self._leave_by = now + self._config.leave.timeout_s - self._config.leave.linger_s
-        if not self._m.table.live:
-            self._linger(heard=False, linger_s=0.0, now=now)
+        drain = len(self._instances.registrations) > 0 and bool(self._m.table.live)
+        if drain:
+            self._instances.leave(now=now)
+        self._leaving.begin(drain=drain, now=now)
         return self._take()
 
     # ---------------------------------------------------------------------------------------------------------- private
@@ -318,34 +334,15 @@ class Node:
         due = max(self.next_deadline(), self._m.clock)
         self._due = None
         self._m.clock = now
-        self._m.notice_oversleep(due=due, now=now)
+        slept_s = self._m.notice_oversleep(due=due, now=now)
+        if slept_s:
+            self._instances.overslept(slept_s)
 
-    def _publish_info(self, *, now: float) -> None:
-        info = NodeInfo(labels=self._labels, software=__version__)
-        self._m.publish(self._m.author.put(NODE_KEY, info), how="self", now=now)
+    def _info(self, mode: Mode, reason: str) -> NodeInfo:
+        return NodeInfo(labels=self._labels, software=__version__, mode=mode, reason=reason)
 
     def _take(self) -> list[Action]:
+        self._instances.settle(now=self._m.clock)
         self._m.settle(now=self._m.clock)
         actions, self._m.actions = self._m.actions, []
         return actions
-
-    def _withdraw(self, id: str, *, now: float) -> None:
-        kept_changed = self._registrations.remove(id)
-        self._m.publish(self._m.author.delete(SERVICE_KEY_PREFIX + id), now=now)
-        if kept_changed:
-            self._m.report(RegistrationsChanged(), now=now)
-
-    def _go_on_leaving(self, *, now: float) -> None:
-        """Once the news has gone out often enough, or time is up, answer probes a little longer; then we are gone."""
-        if self._linger_until <= now:
-            self._linger_until = math.inf
-            self._m.report(LeaveFinished(heard=self._heard), now=now)
-        elif self._leave_by < math.inf:
-            said = self.me not in self._m.spreader.membership
-            if said or self._leave_by <= now:
-                self._linger(heard=said, linger_s=self._config.leave.linger_s, now=now)
-
-    def _linger(self, *, heard: bool, linger_s: float, now: float) -> None:
-        self._heard = heard
-        self._leave_by = math.inf
-        self._linger_until = now + linger_s

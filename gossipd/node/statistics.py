@@ -52,4 +52,13 @@ class Statistics:
     records_refused: dict[str, int]
     """Records not stored, by reason: quota, malformed, stale."""
     registrations: int
+    instances_damped: int
+    """Own instances that are held out because they changed too often."""
+    checks: int
+    checks_running: int
+    checks_run: int
+    checks_failed: int
+    """Tries that brought a failure."""
+    checks_late_worst_s: float
+    """Most seconds by which a try began after it was due."""
     peers_known: int

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from gossipd.config import GuardPolicy
 from gossipd.ids import NodeId
 from gossipd.node.evidence import instance_evidence, member_evidence
+from gossipd.node.instance_rows import check_rows, node_state_row, registration_row
+from gossipd.node.instances import Instances
 from gossipd.node.machines import Machines
-from gossipd.node.registrations import Registrations
 from gossipd.node.rows import age_s, instance_rows, member_row, node_info, service_row
 from gossipd.node.statistics import Statistics
 from gossipd.node.view import (
@@ -31,9 +32,9 @@ CONFLICT_SHOWN_S = 60.0
 class Window:
     """Implements `node.view.View`."""
 
-    def __init__(self, machines: Machines, registrations: Registrations, *, started_at: float) -> None:
+    def __init__(self, machines: Machines, instances: Instances, *, started_at: float) -> None:
         self._m = machines
-        self._registrations = registrations
+        self._instances = instances
         self._started_at = started_at
 
     @property
@@ -98,7 +99,7 @@ class Window:
             uptime_s=round(now - self._started_at, 3),
             awareness=self._m.awareness.score,
             conflict=str(table.conflict_address) if conflict else None,
-            leaving=own.status is Status.LEFT,
+            leaving=own.status is Status.LEFT or self._instances.leaving,
             seeds=[str(seed) for seed in self._m.rejoin.seeds],
             peers_known=len(self._m.peers),
         )
@@ -115,17 +116,21 @@ class Window:
         return instance_evidence(self._m, subject, found, checks=checks, registration=registration, now=now)
 
     def registrations(self, *, now: float) -> list[RegistrationRow]:
-        return []
+        ids = self._instances.registrations.ids()
+        return [registration_row(self._instances, self._m, id, now=now) for id in ids]
 
     def checks(self, id: str | None = None, *, now: float) -> list[CheckRow]:
-        return []
+        if id is not None:
+            self._instances.expect(id)
+        ids = self._instances.registrations.ids() if id is None else [id]
+        return [row for each in ids for row in check_rows(self._instances, each, now=now)]
 
     def node_state(self, *, now: float) -> NodeStateRow:
-        return NodeStateRow(mode="normal", reason=None, drain=None)
+        return node_state_row(self._instances, self._m, now=now)
 
     def statistics(self, *, now: float) -> Statistics:
         m = self._m
-        counters, prober, table = m.counters, m.prober, m.table
+        counters, prober, table, monitor = m.counters, m.prober, m.table, self._instances.monitor
         by_status = [0, 0, 0, 0]
         for row in table.rows.values():
             by_status[row.claim.status] += 1
@@ -165,6 +170,12 @@ class Window:
             members_left=by_status[Status.LEFT],
             records=len(m.catalog),
             records_refused=dict(sorted(m.catalog.refused.items())),
-            registrations=len(self._registrations),
+            registrations=len(self._instances.registrations),
+            instances_damped=self._instances.damped(),
+            checks=monitor.checks,
+            checks_running=monitor.schedule.running,
+            checks_run=monitor.schedule.started,
+            checks_failed=monitor.failed,
+            checks_late_worst_s=round(monitor.schedule.late_worst_s, 3),
             peers_known=len(m.peers),
         )

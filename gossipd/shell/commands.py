@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from gossipd.checks import Check, CheckResult
+from gossipd.checks import Check, CheckResult, Script
 from gossipd.core.events import Event, LeaveFinished, SyncFinished
 from gossipd.errors import RequestError
 from gossipd.ids import Address
@@ -47,20 +47,33 @@ class Leaving:
 
 
 class LocalCommands:
-    """*families*: those we have sockets for; *timeout_s*: what a stream may take to connect."""
+    """*families*: those we have sockets for; *timeout_s*: what a stream may take to connect; *scripts*: whether
+    script checks are on."""
 
     def __init__(
-        self, driver: Driver, leaving: Leaving, *, default_port: int, families: Collection[int], timeout_s: float
+        self,
+        driver: Driver,
+        leaving: Leaving,
+        *,
+        default_port: int,
+        families: Collection[int],
+        timeout_s: float,
+        scripts: bool,
     ) -> None:
         self._driver = driver
         self._leaving = leaving
         self._default_port = default_port
         self._families = families
         self._timeout_s = timeout_s
+        self._scripts = scripts
 
     def register(
         self, service: Service, *, holder: Holder, checks: Sequence[Check] = (), now: float
     ) -> RegistrationRow:
+        if not self._scripts and any(isinstance(check.target, Script) for check in checks):
+            raise RequestError(
+                "bad_request", "checks: script checks are off, expected script_checks = true in the settings"
+            )
         return self._driver.ask(lambda node, at: node.register(service, holder=holder, checks=checks, now=at))
 
     def deregister(self, id: str, *, now: float) -> None:

@@ -17,7 +17,7 @@ from gossipd.errors import StorageError
 from gossipd.ids import NodeId
 from gossipd.limits import INTEGER_MAX
 from gossipd.node.peers import PeerEntry
-from gossipd.records import Service
+from gossipd.node.registrations import NOTHING_KEPT, Kept
 from gossipd.shell import stored
 from gossipd.shell.log import Log
 
@@ -75,8 +75,13 @@ class DataDirectory:
             PEERS, stored.PEERS_BYTES_MAX, lambda data: stored.decode_peers_untrusted(data, now_ms=now_ms), []
         )
 
-    def load_registrations(self) -> list[Service]:
-        return self._load(REGISTRATIONS, stored.REGISTRATIONS_BYTES_MAX, stored.decode_registrations_untrusted, [])
+    def load_registrations(self, *, now_ms: int) -> Kept:
+        return self._load(
+            REGISTRATIONS,
+            stored.REGISTRATIONS_BYTES_MAX,
+            lambda data: stored.decode_registrations_untrusted(data, now_ms=now_ms),
+            NOTHING_KEPT,
+        )
 
     def save_identity(self, identity: stored.Identity) -> None:
         """Raises: OSError, then the former identity is still there. So do the others."""
@@ -85,8 +90,8 @@ class DataDirectory:
     def save_peers(self, peers: Sequence[PeerEntry], *, now_ms: int) -> None:
         self._replace(PEERS, stored.encode_peers(peers, saved_ms=now_ms))
 
-    def save_registrations(self, services: Sequence[Service]) -> None:
-        self._replace(REGISTRATIONS, stored.encode_registrations(services))
+    def save_registrations(self, kept: Kept, *, now_ms: int) -> None:
+        self._replace(REGISTRATIONS, stored.encode_registrations(kept, saved_ms=now_ms))
 
     def claim_epoch(self, name: NodeId, *, now_ms: int) -> int:
         """Return an epoch above every former one, on disk before anybody hears of it.

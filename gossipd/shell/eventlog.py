@@ -5,6 +5,7 @@ from typing import Any, assert_never
 
 from gossipd.core.events import (
     TO_OURSELVES,
+    CheckChanged,
     CutShown,
     DatagramsBlocked,
     EpochRaised,
@@ -16,6 +17,7 @@ from gossipd.core.events import (
     NameConflict,
     Overslept,
     RecordChanged,
+    RegistrationLost,
     RegistrationsChanged,
     SyncFinished,
 )
@@ -25,6 +27,9 @@ from gossipd.shell.log import Log
 
 FAILURES_MAX = 1_024
 """Addresses whose last failure is remembered: all seeds and then some; past it they are told again."""
+
+OUTPUT_SHOWN = 256
+"""Characters of a check's output in a line of the log."""
 
 Line = tuple[str, str, dict[str, Any]]
 """Level, sentence, fields."""
@@ -108,6 +113,12 @@ def describe(event: Event) -> Line:
             return _describe_sync(event)
         case RegistrationsChanged():
             return "debug", "kept registrations changed", {}
+        case RegistrationLost():
+            return "info", "instance lost", {"id": event.id, "why": event.why}
+        case CheckChanged():
+            level = "warning" if event.after > event.before else "info"
+            fields = {"id": event.id, "check": event.check, "before": event.before.name.lower()}
+            return level, f"check is {event.after.name.lower()}", fields | {"output": event.output[:OUTPUT_SHOWN]}
         case LeaveFinished(heard=True):
             return "info", "left the cluster", {}
         case LeaveFinished():

@@ -13,7 +13,7 @@ import trio
 from gossipd.core.events import EpochRaised, Event, MemberChanged, RegistrationsChanged
 from gossipd.ids import NodeId
 from gossipd.node.peers import PeerEntry
-from gossipd.records import Service
+from gossipd.node.registrations import Kept
 from gossipd.shell.log import Log
 from gossipd.shell.stored import Identity
 
@@ -35,7 +35,7 @@ class Directory(Protocol):
 
     def save_identity(self, identity: Identity) -> None: ...
     def save_peers(self, peers: Sequence[PeerEntry], *, now_ms: int) -> None: ...
-    def save_registrations(self, services: Sequence[Service]) -> None: ...
+    def save_registrations(self, kept: Kept, *, now_ms: int) -> None: ...
 
 
 async def in_thread(write: Callable[[], None]) -> None:
@@ -53,7 +53,7 @@ class Saver:
         me: NodeId,
         epoch: Callable[[], int],
         peers: Callable[[], Sequence[PeerEntry]],
-        kept: Callable[[], Sequence[Service]],
+        kept: Callable[[], Kept],
         log: Log,
         wall_clock: Callable[[], float] = time.time,
         call: Callable[[Callable[[], None]], Awaitable[None]] = in_thread,
@@ -128,8 +128,8 @@ class Saver:
             self._identity_due = not await self._write("identity", partial(self._directory.save_identity, identity))
         if self._kept_due:
             self._kept_due = False
-            services = list(self._kept())
-            if not await self._write("registrations", partial(self._directory.save_registrations, services)):
+            kept, now_ms = self._kept(), int(self._wall_clock() * 1000)
+            if not await self._write("registrations", partial(self._directory.save_registrations, kept, now_ms=now_ms)):
                 self._kept_due = True
         return not (self._identity_due or self._kept_due)
 

@@ -1,6 +1,6 @@
 """What the data directory's files say: JSON out, and untrusted JSON in, checked field by field.
 
-Each file is one object with "format": 1. A reader raises ValueError for whatever is not exactly right: a torn, edited
+Each file is one object with its "format". A reader raises ValueError for whatever is not exactly right: a torn, edited
 or hostile file is then set aside as a whole, because half a file is a lie.
 """
 
@@ -10,24 +10,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gossipd.check_reading import check_as_map, read_checks
+from gossipd.checks import Check
 from gossipd.ids import Address, NodeId, is_label
-from gossipd.limits import INTEGER_MAX, LABELS_MAX, PEER_BOOK_MAX, RECORDS_PER_OWNER_MAX
+from gossipd.limits import (
+    DECISIONS_MAX,
+    INTEGER_MAX,
+    LABELS_MAX,
+    PEER_BOOK_MAX,
+    RECORDS_PER_OWNER_MAX,
+    SERVICE_ID_BYTES_MAX,
+)
+from gossipd.node.decisions import StoredDecision
 from gossipd.node.peers import PeerEntry
-from gossipd.records import Service
+from gossipd.node.registrations import Kept, KeptRegistration
+from gossipd.records import Mode, Service
 from gossipd.shell.addresses import canonical
-from gossipd.validation import check_service
+from gossipd.validation import check_reason, check_service, check_text
 
 FORMAT = 1
+
+REGISTRATIONS_FORMAT = 2
+"""With checks and decisions; files of format 1, which had services alone, are still read."""
 
 IDENTITY_BYTES_MAX = 4_096
 
 PEERS_BYTES_MAX = 4 * 1024 * 1024
 """PEER_BOOK_MAX entries of at most 63 + 45 + 5 + 20 bytes and punctuation, 150 B each: 1.5 MB, with room."""
 
-REGISTRATIONS_BYTES_MAX = 32 * 1024 * 1024
-"""RECORD_BYTES_PER_OWNER_MAX, 4 MiB, of encoded records; JSON may write a control character in six bytes."""
+REGISTRATIONS_BYTES_MAX = 64 * 1024 * 1024
+"""RECORD_BYTES_PER_OWNER_MAX, 4 MiB, of encoded records, where JSON may write a control character in six bytes; and CHECKS_MAX
+checks of 8 KiB, 32 MiB."""
 
 AGE_MAX_S = 100 * 365 * 86_400.0
+
+_MODES = {Mode.DRAINING: "draining", Mode.MAINTENANCE: "maintenance"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,30 +86,84 @@ def decode_peers_untrusted(data: bytes, *, now_ms: int) -> list[PeerEntry]:
     return list(peers.values())
 
 
-def encode_registrations(services: Sequence[Service]) -> bytes:
-    rows = [
+def encode_registrations(kept: Kept, *, saved_ms: int) -> bytes:
+    """*saved_ms*: the wall clock, because drains have to go on while nobody runs."""
+    services = [_service_as_map(each.service) | _checks_as_map(each.checks) for each in kept.registrations]
+    decisions = [
         {
-            "name": service.name,
-            "id": service.id,
-            "port": service.port,
-            "address": service.address,
-            "protocol": service.protocol,
-            "tags": service.tags,
-            "metadata": service.metadata,
-            "weight": service.weight,
+            "id": each.subject,
+            "mode": _MODES[each.mode],
+            "reason": each.reason,
+            "age_s": round(each.age_s, 3),
+            "deadline_s": each.deadline_s,
         }
-        for service in services
+        for each in kept.decisions
     ]
-    return _encode({"format": FORMAT, "services": rows})
+    fields = {"format": REGISTRATIONS_FORMAT, "saved_ms": saved_ms, "services": services, "decisions": decisions}
+    return _encode(fields)
 
 
-def decode_registrations_untrusted(data: bytes) -> list[Service]:
-    """Raises: ValueError."""
-    fields = _decode(data, "services")
-    services = [_service(row) for row in _list(fields["services"], "services", RECORDS_PER_OWNER_MAX)]
-    if len({service.id for service in services}) < len(services):
+def decode_registrations_untrusted(data: bytes, *, now_ms: int) -> Kept:
+    """Return what was kept, decisions older by the time since they were saved. Raises: ValueError."""
+    fields = _object(data)
+    if fields.get("format") == FORMAT:
+        _expect_fields(fields, FORMAT, "services")
+        return Kept(registrations=_registrations(fields["services"]))
+    _expect_fields(fields, REGISTRATIONS_FORMAT, "saved_ms", "services", "decisions")
+    away_s = max(0, now_ms - _integer(fields["saved_ms"], "saved_ms", 0, INTEGER_MAX)) / 1000
+    decisions = tuple(_decision(row, away_s) for row in _list(fields["decisions"], "decisions", DECISIONS_MAX))
+    if len({decision.subject for decision in decisions}) < len(decisions):
+        raise ValueError("decisions, expected each id once")
+    return Kept(registrations=_registrations(fields["services"]), decisions=decisions)
+
+
+def _registrations(value: object) -> tuple[KeptRegistration, ...]:
+    rows = _list(value, "services", RECORDS_PER_OWNER_MAX)
+    found = tuple(_registration(row) for row in rows)
+    if len({each.service.id for each in found}) < len(found):
         raise ValueError("services, expected each id once")
-    return services
+    return found
+
+
+def _registration(row: object) -> KeptRegistration:
+    checks: object = []
+    if isinstance(row, dict) and "checks" in row:
+        row = dict(row)
+        checks = row.pop("checks")
+    return KeptRegistration(service=_service(row), checks=read_checks(checks))
+
+
+def _decision(row: object, away_s: float) -> StoredDecision:
+    expected = {"id", "mode", "reason", "age_s", "deadline_s"}
+    if not isinstance(row, dict) or row.keys() != expected:
+        raise ValueError("decisions, expected entries with " + ", ".join(sorted(expected)))
+    modes = {word: mode for mode, word in _MODES.items()}
+    if _text(row["mode"], "mode") not in modes:
+        raise ValueError("mode, expected " + " or ".join(modes))
+    return StoredDecision(
+        subject=None if row["id"] is None else check_text("id", row["id"], bytes_max=SERVICE_ID_BYTES_MAX),
+        mode=modes[row["mode"]],
+        reason=check_reason(row["reason"]),
+        age_s=min(_seconds(row["age_s"], "age_s") + away_s, AGE_MAX_S),
+        deadline_s=None if row["deadline_s"] is None else _seconds(row["deadline_s"], "deadline_s"),
+    )
+
+
+def _checks_as_map(checks: Sequence[Check]) -> dict[str, Any]:
+    return {"checks": [check_as_map(check) for check in checks]} if checks else {}
+
+
+def _service_as_map(service: Service) -> dict[str, Any]:
+    return {
+        "name": service.name,
+        "id": service.id,
+        "port": service.port,
+        "address": service.address,
+        "protocol": service.protocol,
+        "tags": service.tags,
+        "metadata": service.metadata,
+        "weight": service.weight,
+    }
 
 
 def _service(row: object) -> Service:
@@ -123,15 +194,26 @@ def _encode(fields: dict[str, Any]) -> bytes:
 
 def _decode(data: bytes, *names: str) -> dict[str, Any]:
     """Return the object in *data*, which must have exactly "format" and *names*. Raises: ValueError."""
+    fields = _object(data)
+    _expect_fields(fields, FORMAT, *names)
+    return fields
+
+
+def _object(data: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(data.decode(), parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(fields, dict) or fields.keys() != {"format", *names}:
-        raise ValueError("expected an object with format, " + ", ".join(names))
-    if fields["format"] != FORMAT or isinstance(fields["format"], bool):
-        raise ValueError(f"format={str(fields['format'])[:64]}, expected {FORMAT}")
+    if not isinstance(fields, dict):
+        raise ValueError("expected an object")
     return fields
+
+
+def _expect_fields(fields: dict[str, Any], number: int, *names: str) -> None:
+    if fields.keys() != {"format", *names}:
+        raise ValueError("expected an object with format, " + ", ".join(names))
+    if fields["format"] != number or isinstance(fields["format"], bool):
+        raise ValueError(f"format={str(fields['format'])[:64]}, expected {number}")
 
 
 def _no_constant(name: str) -> None:

@@ -31,6 +31,8 @@ EXAMPLES: Mapping[str, tuple[object, str, object]] = {
     "keyring": ("KEY", "KEY", "KEY"),
     "cluster": ("blue", "blue", "blue"),
     "insecure": (True, "true", True),
+    "script_checks": (True, "true", True),
+    "services_dir": ("/tmp/s.d", "/tmp/s.d", Path("/tmp/s.d")),
     "log_format": ("json", "json", "json"),
     "log_level": ("debug", "debug", "debug"),
 }

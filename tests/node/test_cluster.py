@@ -291,7 +291,7 @@ def test_kept_registrations_are_published_by_the_next_run_without_a_gap() -> Non
     nodes = net.cluster(4)
     net.do(nodes[3], nodes[3].register(a_service(), holder=KEPT, now=net.now)[1])
     net.run(1)
-    kept = nodes[3].kept_registrations()
+    kept = nodes[3].kept(now=net.now)
     net.crash(nodes[3])
     net.add(3, epoch=2_000, seeds=(address_of(0),), kept=kept)
     seen: set[str] = set()

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipd.checks import Check, Http, Tcp, Ttl
 from gossipd.errors import StorageError
 from gossipd.ids import Address, NodeId
 from gossipd.limits import INTEGER_MAX
+from gossipd.node.decisions import StoredDecision
 from gossipd.node.peers import PeerEntry
-from gossipd.records import Service
+from gossipd.node.registrations import Kept, KeptRegistration
+from gossipd.records import Health, Mode, Service
 from gossipd.shell import stored
 from gossipd.shell.disk import SET_ASIDE_MAX, DataDirectory
 from tests.shell.fakes import ReadableLog
@@ -26,6 +29,17 @@ PEERS = [
     PeerEntry(name=ANN, address=Address("192.0.2.7", 7950), age_s=0.0),
     PeerEntry(name=BOB, address=Address("2001:db8::7", 1), age_s=12.5),
 ]
+OLD_SERVICE = {
+    "name": "web",
+    "id": "web \u2028 1",
+    "port": 80,
+    "address": "192.0.2.9",
+    "protocol": "http",
+    "tags": ["a", "b"],
+    "metadata": [["k", "v\n"], ["z", ""]],
+    "weight": 0,
+}
+"""As the first format wrote it."""
 SERVICES = [
     Service(name="db", id="db-1", port=5432),
     Service(
@@ -41,6 +55,21 @@ SERVICES = [
 ]
 
 
+CHECKS = (
+    Check(id="up", target=Tcp(), interval_s=2.5, timeout_s=1.0, deregister_critical_after_s=60.0),
+    Check(id="http", target=Http(url="/health", headers=(("Host", "x"),)), gate="up", notes="the page"),
+    Check(id="alive", target=Ttl(ttl_s=30.0), initial=Health.WARNING),
+)
+DECISIONS = (
+    StoredDecision(subject=None, mode=Mode.MAINTENANCE, reason="new disk", age_s=1.5),
+    StoredDecision(subject="web-1", mode=Mode.DRAINING, age_s=0.25, deadline_s=30.0),
+)
+KEPT = Kept(
+    registrations=(KeptRegistration(service=SERVICES[0], checks=CHECKS), KeptRegistration(service=SERVICES[1])),
+    decisions=DECISIONS,
+)
+
+
 @pytest.fixture
 def directory(tmp_path: Path, readable: ReadableLog) -> Iterator[DataDirectory]:
     opened = DataDirectory(str(tmp_path / "state"), log=readable.log)
@@ -50,15 +79,28 @@ def directory(tmp_path: Path, readable: ReadableLog) -> Iterator[DataDirectory]:
 
 def test_what_was_saved_comes_back(directory: DataDirectory) -> None:
     directory.save_peers(PEERS, now_ms=NOW_MS)
-    directory.save_registrations(SERVICES)
+    directory.save_registrations(KEPT, now_ms=NOW_MS)
     assert directory.load_peers(now_ms=NOW_MS) == PEERS
-    assert directory.load_registrations() == SERVICES
+    assert directory.load_registrations(now_ms=NOW_MS) == KEPT
+
+
+def test_registrations_of_the_first_format_are_read() -> None:
+    data = json.dumps({"format": 1, "services": [OLD_SERVICE]}).encode()
+    assert stored.decode_registrations_untrusted(data, now_ms=NOW_MS) == Kept(
+        registrations=(KeptRegistration(service=SERVICES[1]),)
+    )
+
+
+def test_a_drain_goes_on_while_nobody_runs(directory: DataDirectory) -> None:
+    directory.save_registrations(KEPT, now_ms=NOW_MS)
+    ages = [decision.age_s for decision in directory.load_registrations(now_ms=NOW_MS + 60_000).decisions]
+    assert ages == [61.5, 60.25]
 
 
 def test_an_empty_directory_knows_nothing_and_is_silent(directory: DataDirectory, readable: ReadableLog) -> None:
     assert directory.load_identity() is None
     assert directory.load_peers(now_ms=NOW_MS) == []
-    assert directory.load_registrations() == []
+    assert directory.load_registrations(now_ms=NOW_MS) == Kept()
     assert readable.lines() == []
 
 
@@ -90,7 +132,7 @@ def test_a_renamed_node_keeps_its_epochs_and_says_so(directory: DataDirectory, r
 def test_everything_is_private_and_nothing_temporary_stays(directory: DataDirectory) -> None:
     directory.claim_epoch(ANN, now_ms=NOW_MS)
     directory.save_peers(PEERS, now_ms=NOW_MS)
-    directory.save_registrations(SERVICES)
+    directory.save_registrations(KEPT, now_ms=NOW_MS)
     root = Path(directory.path)
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in root.iterdir()} == dict.fromkeys(
@@ -239,7 +281,14 @@ def test_a_wrong_peer_is_not_read(row: object) -> None:
         )
 
 
-SERVICE = json.loads(stored.encode_registrations(SERVICES[1:]))["services"][0]
+SAVED = json.loads(stored.encode_registrations(KEPT, saved_ms=NOW_MS))
+SERVICE = SAVED["services"][0]
+
+
+def read(*services: object, decisions: object = ()) -> object:
+    """What a file of *services* and *decisions* says."""
+    fields = {"format": 2, "saved_ms": NOW_MS, "services": services, "decisions": decisions}
+    return stored.decode_registrations_untrusted(json.dumps(fields).encode(), now_ms=NOW_MS)
 
 
 @pytest.mark.parametrize(
@@ -261,23 +310,50 @@ SERVICE = json.loads(stored.encode_registrations(SERVICES[1:]))["services"][0]
         {"metadata": {"k": "v"}},
         {"weight": -1},
         {"extra": 1},
+        {"checks": None},
+        {"checks": [{"tcp": True, "interval": -1}]},
+        {"checks": [{"id": "a", "ttl": 1}, {"id": "a", "ttl": 1}]},
     ],
 )
 def test_a_wrong_registration_is_not_read(wrong: dict[str, object]) -> None:
-    data = json.dumps({"format": 1, "services": [SERVICE | wrong]}).encode()
+    assert read(SERVICE)
     with pytest.raises(ValueError, match=r"."):
-        stored.decode_registrations_untrusted(data)
+        read(SERVICE | wrong)
 
 
 def test_the_same_registration_twice_is_not_read() -> None:
     with pytest.raises(ValueError, match="each id once"):
-        stored.decode_registrations_untrusted(json.dumps({"format": 1, "services": [SERVICE, SERVICE]}).encode())
+        read(SERVICE, SERVICE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": ""},
+        {"id": 1},
+        {"mode": "normal"},
+        {"mode": None},
+        {"mode": []},
+        {"reason": None},
+        {"reason": "x" * 257},
+        {"age_s": -1},
+        {"deadline_s": "soon"},
+        {"extra": 1},
+    ],
+)
+def test_a_wrong_decision_is_not_read(wrong: dict[str, object]) -> None:
+    decision = SAVED["decisions"][1]
+    assert read(decisions=[decision])
+    with pytest.raises(ValueError, match=r"."):
+        read(decisions=[decision | wrong])
+    with pytest.raises(ValueError, match="each id once"):
+        read(decisions=[decision, decision])
 
 
 DECODERS: list[Callable[[bytes], object]] = [
     stored.decode_identity_untrusted,
     lambda data: stored.decode_peers_untrusted(data, now_ms=NOW_MS),
-    stored.decode_registrations_untrusted,
+    lambda data: stored.decode_registrations_untrusted(data, now_ms=NOW_MS),
 ]
 
 
@@ -288,7 +364,9 @@ DECODERS: list[Callable[[bytes], object]] = [
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
         lambda inner: (
             st.lists(inner, max_size=5)
-            | st.dictionaries(st.sampled_from(["format", "name", "epoch", "saved_ms", "peers", "services"]), inner)
+            | st.dictionaries(
+                st.sampled_from(["format", "name", "epoch", "saved_ms", "peers", "services", "decisions"]), inner
+            )
         ),
     ).map(lambda value: json.dumps(value).encode())
 )

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from gossipd.core.events import EpochRaised, MemberChanged, Overslept, RegistrationsChanged
 from gossipd.ids import Address, Incarnation, NodeId
 from gossipd.node.peers import PeerEntry
+from gossipd.node.registrations import Kept, KeptRegistration
 from gossipd.records import Service, Status
 from gossipd.shell.saver import PEERS_INTERVAL_S, PEERS_REFRESH_S, Saver
 from gossipd.shell.stored import Identity
@@ -51,8 +52,8 @@ class FakeDirectory:
     def save_peers(self, peers: Sequence[PeerEntry], *, now_ms: int) -> None:
         self._save(f"peers {len(peers)}")
 
-    def save_registrations(self, services: Sequence[Service]) -> None:
-        self._save(f"registrations {len(services)}")
+    def save_registrations(self, kept: Kept, *, now_ms: int) -> None:
+        self._save(f"registrations {len(kept.registrations)}")
 
 
 def a_saver(directory: FakeDirectory, readable: ReadableLog) -> Saver:
@@ -61,7 +62,7 @@ def a_saver(directory: FakeDirectory, readable: ReadableLog) -> Saver:
         me=ANN,
         epoch=lambda: 7,
         peers=lambda: [],
-        kept=lambda: [WEB],
+        kept=lambda: Kept(registrations=(KeptRegistration(service=WEB),)),
         log=readable.log,
         call=at_once,
     )

@@ -200,7 +200,7 @@ def test_what_a_slow_disk_had_not_written_is_lost_with_the_process() -> None:
         world.register(0, Service(name="db", id="db", port=5432))
         world.run(2)
         world.stop(0)
-        assert len(world.hosts[0].disk.kept) == kept
+        assert len(world.hosts[0].disk.kept.registrations) == kept
 
 
 def test_a_stream_outlives_a_short_cut_and_a_killed_process_resets_its_own() -> None:

@@ -67,8 +67,13 @@ class Author:
         record = self._live.get(key)
         return None if record is None else record.content
 
-    def put(self, key: str, content: Content) -> list[Record]:
-        """Publish *content* under *key*; [] when it already is.
+    def require_room(self, key: str, content: Content) -> None:
+        """Return if *content* could be put under *key*. Raises: RequestError("quota") as `put` does."""
+        self._check(self._make(self._seq + 1, key, content), self._live.get(key))
+
+    def put(self, key: str, content: Content, *, within_quota: bool = True) -> list[Record]:
+        """Publish *content* under *key*; [] when it already is. *within_quota* False: whoever asks has seen to the room
+        when the key was new, and now changes its state alone.
 
         Raises: RequestError("quota") if one record, all our records or their number would become too large.
         """
@@ -77,7 +82,8 @@ class Author:
             return []
         self._promised = self._floor
         record = self._make(self._seq + 1, key, content)
-        self._check(record, held)
+        if within_quota:
+            self._check(record, held)
         return [self._keep(record), *self._clean()]
 
     def delete(self, key: str) -> list[Record]:

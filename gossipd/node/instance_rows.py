@@ -1,0 +1,96 @@
+"""Rows of this node's own instances, as their owner sees them: registrations, checks, drains."""
+
+import math
+
+from gossipd.check_reading import kind_of
+from gossipd.node.decisions import Decision, Subject
+from gossipd.node.instances import Instances
+from gossipd.node.machines import Machines
+from gossipd.node.registrations import LEASE
+from gossipd.node.view import CheckRow, DrainRow, NodeStateRow, RegistrationRow
+from gossipd.records import Mode
+from gossipd.wire.records import NODE_KEY, SERVICE_KEY_PREFIX
+
+
+def registration_row(instances: Instances, machines: Machines, id: str, *, now: float) -> RegistrationRow:
+    """Return how instance *id*, which must be registered, is."""
+    held, monitor = instances.registrations[id], instances.monitor
+    decision = instances.decisions.get(id)
+    lease_left_s = None
+    if held.holder.kind == "lease":
+        due_at = monitor.report_by(id, LEASE)
+        lease_left_s = 0.0 if due_at == math.inf else round(max(0.0, due_at - now), 3)
+    return RegistrationRow(
+        id=id,
+        service=held.service.name,
+        holder=held.holder.kind,
+        health=monitor.health(id).name.lower(),
+        mode=(Mode.NORMAL if decision is None else decision.mode).name.lower(),
+        damped=monitor.damping.damped(id),
+        penalty=round(monitor.damping.penalty(id, now=now), 1),
+        reason=None if decision is None else decision.reason or None,
+        checks=len(held.checks),
+        drain=_drain_row(instances, machines, id, decision, now=now),
+        lease_left_s=lease_left_s,
+    )
+
+
+def check_rows(instances: Instances, id: str, *, now: float) -> list[CheckRow]:
+    """Return the checks of instance *id*, which must be registered; its lease is the last of them."""
+    return [
+        CheckRow(
+            instance=id,
+            id=row.check.id,
+            kind=kind_of(row.check.target),
+            health=row.verdict.health.name.lower(),
+            output=row.output,
+            since_s=round(now - row.since, 3),
+            last_run_s=None if last_at is None else round(now - last_at, 3),
+            next_run_s=None if due_at == math.inf else round(max(0.0, due_at - now), 3),
+            took_s=None if row.took_s is None else round(row.took_s, 6),
+            failures=row.verdict.failures,
+            successes=row.verdict.successes,
+            notes=row.check.notes,
+        )
+        for row, last_at, due_at in instances.monitor.rows(id)
+    ]
+
+
+def node_state_row(instances: Instances, machines: Machines, *, now: float) -> NodeStateRow:
+    mode, reason = instances.node_mode()
+    drain = _drain_row(instances, machines, None, instances.decisions.get(None), now=now)
+    return NodeStateRow(mode=mode.name.lower(), reason=reason or None, drain=drain)
+
+
+def drain_row(instances: Instances, machines: Machines, subject: Subject, *, now: float) -> DrainRow:
+    """Return how far the drain of *subject* has come; there must be one, of it or of its node."""
+    decision = instances.decisions.get(subject) or instances.decisions.get(None)
+    row = _drain_row(instances, machines, subject, decision, now=now)
+    assert row is not None, subject
+    return row
+
+
+def _drain_row(
+    instances: Instances, machines: Machines, subject: Subject, decision: Decision | None, *, now: float
+) -> DrainRow | None:
+    if decision is None or decision.mode is not Mode.DRAINING:
+        return None
+    of_instance = subject is not None and instances.decisions.get(subject) is not None
+    heard = machines.told(SERVICE_KEY_PREFIX + subject if subject is not None and of_instance else NODE_KEY)
+    remaining = _remaining(instances, subject)
+    late = decision.deadline is not None and decision.deadline <= now
+    return DrainRow(
+        since_s=round(now - decision.since, 3),
+        deadline_left_s=None if decision.deadline is None else round(max(0.0, decision.deadline - now), 3),
+        heard=heard,
+        remaining=remaining,
+        done=heard and (late or remaining == 0),
+    )
+
+
+def _remaining(instances: Instances, subject: Subject) -> int | None:
+    """Return the pieces of work left; of the node: in all its instances, None unless each has said."""
+    if subject is not None:
+        return instances.remaining.get(subject)
+    ids = instances.registrations.ids()
+    return None if any(id not in instances.remaining for id in ids) else sum(instances.remaining[id] for id in ids)
