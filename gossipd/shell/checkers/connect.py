@@ -139,27 +139,34 @@ async def _connect_first(
     errors: list[str] = []
     connected: list[trio.socket.SocketType] = []
 
-    async def connect_one(family: int, place: tuple[str, int], failed: trio.Event) -> None:
+    async def connect_one(family: int, place: tuple[str, int]) -> None:
         made = trio.socket.socket(family, socket.SOCK_STREAM)
         try:
             await made.connect(place)
         except OSError as error:
             errors.append(reason_of(error))
-            failed.set()
         else:
             connected.append(made)
-            nursery.cancel_scope.cancel()
         finally:
             if made not in connected[:1]:
                 made.close()
 
+    async def join(family: int, place: tuple[str, int], tried: trio.Event) -> None:
+        await connect_one(family, place)
+        tried.set()
+        if connected:
+            nursery.cancel_scope.cancel()
+
+    if len(places) == 1:  # as most are: to race one costs half of a tcp try again
+        await connect_one(*places[0])
+        return (connected[0] if connected else None), errors
     try:
         async with trio.open_nursery() as nursery:
             for family, place in places:
-                failed = trio.Event()
-                nursery.start_soon(connect_one, family, place, failed)
+                tried = trio.Event()
+                nursery.start_soon(join, family, place, tried)
                 with trio.move_on_after(STAGGER_S):
-                    await failed.wait()
+                    await tried.wait()
     except BaseException:
         for each in connected:
             each.close()

@@ -3,6 +3,8 @@
 Nothing that a server sends can cost more than the check's time-out, HEAD_BYTES_MAX, and a few times its *body_bytes_max*.
 """
 
+from contextlib import suppress
+
 import h11
 import trio
 
@@ -47,7 +49,6 @@ class _Exchange:
         self._attempt = attempt
         self._http = h11.Connection(h11.CLIENT)
         self._received_bytes = 0
-        self._unsent: trio.BrokenResourceError | None = None
         self.told = ""
         """What was heard so far: "200 OK, but ", or nothing."""
 
@@ -69,10 +70,8 @@ class _Exchange:
         return self._attempt.result(self._health(response.status_code), f"{status}\n{text_of(start)}")
 
     async def _send(self, data: bytes) -> None:
-        try:
+        with suppress(trio.BrokenResourceError):  # it may have answered before it hung up: who refuses a body does
             await self._stream.send_all(data)
-        except trio.BrokenResourceError as error:
-            self._unsent = error  # it may have answered before it hung up: who refuses a body does
 
     async def _response(self) -> h11.Response:
         while True:
@@ -100,7 +99,7 @@ class _Exchange:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             data = await self._stream.receive_some(RECEIVE_BYTES)
             if not data and not self.told:
-                raise self._unsent or Failed("the server closed the connection without an answer")
+                raise Failed("the server closed the connection without an answer")
             self._received_bytes += len(data)
             if self._received_bytes > bytes_max + RECEIVE_BYTES:
                 raise Failed(f"{self.told}more than {bytes_max} bytes came while {self._attempt.doing}")

@@ -59,10 +59,9 @@ class Checkers:
             scope.cancel()
 
     async def _run(self, run: int, scope: trio.CancelScope, attempt: Attempt) -> None:
-        result = attempt.late()
         with scope:
             result = await self._result(attempt)
-        if self._runs.get(run) is scope:  # else it was cancelled
+        if self._runs.get(run) is scope:  # else it was cancelled, and there may be no result
             del self._runs[run]
             self._finished(run, result)
 

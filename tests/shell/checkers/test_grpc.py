@@ -238,5 +238,11 @@ def test_whatever_a_message_holds_is_a_status_or_refused(message: bytes) -> None
     assert status >= 0
 
 
+def test_an_answer_that_is_compressed_or_more_than_one_is_refused() -> None:
+    for data in (b"\1\0\0\0\2\x08\1", b"\0\0\0\0\2\x08\1" * 2, b"\0\0\0\0\3\x08\1"):
+        with pytest.raises(Failed, match="no single message"):
+            _read_response(data)
+
+
 def test_a_long_name_has_its_length_in_two_bytes() -> None:
     assert _write_request("s" * 128) == b"\0\0\0\0\x83\x0a\x80\x01" + b"s" * 128

@@ -190,9 +190,10 @@ async def test_a_server_that_breaks_the_connection_is_critical() -> None:
     async def before_the_request(stream: trio.SocketStream) -> None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    for handler in (at_once, before_the_request):
-        result = await ask(handler)
-        assert result.output == "the connection broke while waiting for the answer: Connection reset by peer"
+    broken = "the connection broke while waiting for the answer: Connection reset by peer"
+    closed = "the server closed the connection without an answer"
+    assert (await ask(at_once)).output == broken
+    assert (await ask(before_the_request)).output in (broken, closed)  # the request may have met the reset, or not yet
     assert (await ask(answering())).output == "the server closed the connection without an answer"
     assert (await ask(answering(b"HTTP/1.1 200"))).output == "the server closed the connection without an answer"
     short = await ask(answering(OK[:-2]))

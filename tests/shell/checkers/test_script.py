@@ -12,9 +12,8 @@ import trio
 from gossipd.checks import CheckResult
 from gossipd.records import Health, Service
 from gossipd.shell.checkers.runner import Checkers
+from gossipd.shell.checkers.script import _Output, _start
 from tests.shell.checkers.targets import WEB, check_of, checkers, try_once
-
-pytestmark = pytest.mark.trio
 
 QUICK = {"interval": 1, "timeout": 0.5}
 
@@ -35,15 +34,18 @@ def shell(line: str, **keys: object) -> dict[str, object]:
         ("exec >&- 2>&-; exit 1", Health.WARNING, "exit status 1"),
     ],
 )
+@pytest.mark.trio
 async def test_the_exit_status_decides(line: str, health: Health, output: str) -> None:
     assert await try_once(shell(line)) == CheckResult(health=health, output=output)
 
 
+@pytest.mark.trio
 async def test_arguments_reach_the_program_as_they_are_and_no_shell_sees_them() -> None:
     result = await try_once({"script": ["printf", "%s|", "a b", "$HOME", "*", ""]})
     assert result.output == "exit status 0\na b|$HOME|*||"
 
 
+@pytest.mark.trio
 async def test_a_script_is_told_whom_it_checks_and_little_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     service = Service(name="web", id="web-1", port=8080)
@@ -57,6 +59,7 @@ async def test_a_script_is_told_whom_it_checks_and_little_else(monkeypatch: pyte
     ]
 
 
+@pytest.mark.trio
 async def test_scripts_are_off_unless_the_daemon_allows_them(tmp_path: Path) -> None:
     trace = tmp_path / "ran"
     result = await try_once({"script": ["touch", str(trace)]}, scripts=False)
@@ -65,6 +68,7 @@ async def test_scripts_are_off_unless_the_daemon_allows_them(tmp_path: Path) -> 
     assert not trace.exists()
 
 
+@pytest.mark.trio
 async def test_what_cannot_be_run_is_critical(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_text("echo")
@@ -76,6 +80,7 @@ async def test_what_cannot_be_run_is_critical(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ignores", ["", "trap '' TERM INT HUP; "], ids=["hangs", "ignores signals"])
+@pytest.mark.trio
 async def test_a_script_that_hangs_is_killed_and_what_it_said_is_shown(ignores: str, tmp_path: Path) -> None:
     with Pids(tmp_path) as pids:
         result = await try_once(shell(f"{ignores}echo half way; {pids.note}; {pids.wait}", **QUICK))
@@ -83,6 +88,7 @@ async def test_a_script_that_hangs_is_killed_and_what_it_said_is_shown(ignores: 
         pids.expect_gone(1)
 
 
+@pytest.mark.trio
 async def test_a_child_that_holds_the_output_open_does_not_hold_the_check_up_and_dies_with_it(tmp_path: Path) -> None:
     with Pids(tmp_path) as pids:
         line = f"({pids.note_child}; {pids.wait}) & read id < {pids.notes}; echo $id > {pids.notes}; echo done"
@@ -91,6 +97,7 @@ async def test_a_child_that_holds_the_output_open_does_not_hold_the_check_up_and
         pids.expect_gone(1)
 
 
+@pytest.mark.trio
 async def test_a_child_that_left_the_group_does_not_hold_the_check_up_either(tmp_path: Path) -> None:
     with Pids(tmp_path) as pids:
         line = f"setsid sh -c '{pids.note}; {pids.wait}' & read id < {pids.notes}; echo $id > {pids.notes}; echo done"
@@ -100,6 +107,7 @@ async def test_a_child_that_left_the_group_does_not_hold_the_check_up_either(tmp
         pids.expect_gone(1)
 
 
+@pytest.mark.trio
 async def test_a_whole_family_is_killed_at_the_time_out(tmp_path: Path) -> None:
     with Pids(tmp_path) as pids:
         result = await try_once(shell(f"{pids.note}; ({pids.note_child}; {pids.wait}) & {pids.wait}", **QUICK))
@@ -107,6 +115,24 @@ async def test_a_whole_family_is_killed_at_the_time_out(tmp_path: Path) -> None:
         pids.expect_gone(2)
 
 
+@pytest.mark.trio
+async def test_what_a_script_wrote_last_is_read_after_its_end() -> None:
+    running = await _start(["echo", "last words"], {"PATH": "/usr/bin:/bin"})
+    os.waitid(os.P_PID, running.process.pid, os.WEXITED | os.WNOWAIT)
+    output = _Output(5_000)
+    assert await running.end(output)
+    assert output.text(before=80) == "last words\n"
+
+
+def test_of_a_long_output_only_the_end_is_held() -> None:
+    output = _Output(1_000)
+    for _ in range(100):
+        output.add(b"x" * 900)
+    assert output.text(before=900) == "(the last of 90000 bytes)\n" + "x" * 74
+    assert len(output._kept) == 1_000
+
+
+@pytest.mark.trio
 async def test_a_finite_flood_is_drained_and_its_end_is_kept() -> None:
     result = await try_once(shell("head -c 300000 /dev/zero | tr '\\0' x; echo the end", output_bytes_max=200))
     assert result.health is Health.PASSING
@@ -115,6 +141,7 @@ async def test_a_finite_flood_is_drained_and_its_end_is_kept() -> None:
     assert len(result.output.encode()) <= 200
 
 
+@pytest.mark.trio
 async def test_an_endless_flood_is_killed_at_its_limit_and_not_at_its_time_out() -> None:
     result = await try_once({"script": ["yes"], "interval": 60, "timeout": 60})
     assert result.health is Health.CRITICAL
@@ -123,16 +150,18 @@ async def test_an_endless_flood_is_killed_at_its_limit_and_not_at_its_time_out()
     assert len(result.output.encode()) <= 4_096
 
 
+@pytest.mark.trio
 async def test_a_cancelled_script_is_killed_and_not_told(tmp_path: Path) -> None:
     with Pids(tmp_path) as pids:
         async with checkers() as (runner, results):
             runner.run(1, check_of(shell(f"{pids.note}; {pids.wait}")), WEB, "127.0.0.1")
             await pids.noted()
             runner.cancel(1)
+            await trio.to_thread.run_sync(pids.expect_gone, 1)
         assert results.by_run == {}
-        pids.expect_gone(1)
 
 
+@pytest.mark.trio
 async def test_a_script_that_hangs_is_killed_when_the_daemon_stops(tmp_path: Path) -> None:
     def never(run: int, result: CheckResult) -> None:
         raise AssertionError((run, result))
