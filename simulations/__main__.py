@@ -7,6 +7,7 @@ import click
 from simulations import random_worlds, report, sweep
 from simulations.experiments.command import register
 from simulations.picture import Timeline, draw
+from simulations.reality import command as reality
 from simulations.replay import Replay, parse
 from simulations.scenarios import STORIES
 from simulations.steps import Outcome, Story, play, world_of
@@ -102,6 +103,7 @@ def _report(asked: Replay, outcome: Outcome) -> int:
 register(main)
 sweep.register(main)
 report.register(main)
+reality.register(main)
 
 if __name__ == "__main__":
     main(prog_name="python -m simulations")
