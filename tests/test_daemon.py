@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,13 +17,14 @@ import pytest
 import trio
 import trio.testing
 
+from gossipd.checks import Check, Script, Tcp
 from gossipd.client import Client
 from gossipd.config import LOCAL
 from gossipd.crypto.keyring import Keyring
 from gossipd.daemon import ForcedExit, Running, run_daemon
 from gossipd.daemon_config import DaemonConfig
-from gossipd.errors import ConfigError, StorageError
-from gossipd.node.view import KEPT
+from gossipd.errors import ConfigError, RequestError, StorageError
+from gossipd.node.view import KEPT, Holder
 from gossipd.records import Service
 from tests.shell.fakes import ReadableLog
 
@@ -258,3 +261,59 @@ async def test_systemd_is_told_when_we_are_ready_and_when_we_stop(
     assert messages[0] == f"READY=1\nSTATUS=ann at {daemon.address}"
     assert messages[1] == "WATCHDOG=1"
     assert messages[2].startswith("STOPPING=1\n")
+
+
+async def test_a_check_follows_its_target_and_everybody_hears_of_it(tmp_path: Path, log: ReadableLog) -> None:
+    def listener(port: int = 0) -> socket.socket:
+        made = socket.socket()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(("127.0.0.1", port))
+        made.listen()
+        return made
+
+    def status(daemon: Running) -> list[str]:
+        return [row.status for row in daemon.view.instances(service="web", now=trio.current_time())]
+
+    with listener() as first:
+        port = first.getsockname()[1]
+        async with running(a_config(tmp_path), log) as ann:
+            async with running(a_config(tmp_path, "bob", join=(str(ann.address),)), log) as bob:
+                check = Check(id="up", target=Tcp(), interval_s=0.1, timeout_s=0.1)
+                web = replace(WEB, port=port)
+                bob.commands.register(web, holder=KEPT, checks=(check,), now=trio.current_time())
+                await until(lambda: status(ann) == ["passing"])
+                first.close()
+                await until(lambda: status(ann) == status(bob) == ["critical"])
+                [row] = bob.view.checks("web-1", now=trio.current_time())
+                assert "refused" in row.output
+                with listener(port):
+                    await until(lambda: status(ann) == ["passing"])
+                    bob.commands.drain("web-1", reason="over", now=trio.current_time())
+                    await until(lambda: status(ann) == ["draining"])
+                    assert bob.view.registrations(now=trio.current_time())[0].reason == "over"
+            async with running(a_config(tmp_path, "bob", join=(str(ann.address),)), log) as again:
+                [registered] = again.view.registrations(now=trio.current_time())
+                assert (registered.mode, registered.reason, registered.checks) == ("draining", "over", 1)
+                await until(lambda: status(ann) == ["draining"] and registered.id == "web-1")
+
+
+async def test_script_checks_are_refused_unless_they_are_on(tmp_path: Path, log: ReadableLog) -> None:
+    check = Check(id="works", target=Script(args=("/bin/true",)))
+    async with running(a_config(tmp_path), log) as daemon:
+        with pytest.raises(RequestError, match="expected script_checks = true"):
+            daemon.commands.register(WEB, holder=KEPT, checks=(check,), now=trio.current_time())
+    async with running(a_config(tmp_path, script_checks=True), log) as daemon:
+        daemon.commands.register(WEB, holder=KEPT, checks=(check,), now=trio.current_time())
+        await until(lambda: daemon.view.checks("web-1", now=trio.current_time())[0].health == "passing")
+
+
+async def test_the_end_of_a_process_takes_its_instance_along(tmp_path: Path, log: ReadableLog) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        async with running(a_config(tmp_path), log) as daemon:
+            daemon.commands.register(WEB, holder=Holder(kind="pid", pid=process.pid), now=trio.current_time())
+            assert len(daemon.view.instances(now=trio.current_time())) == 1
+            process.kill()
+            await until(lambda: daemon.view.instances(now=trio.current_time()) == [])
+    assert any(f'instance lost id=web-1 why="process {process.pid} has ended"' in line for line in log.lines())

@@ -15,8 +15,10 @@ LOOK_S = 0.25
 class Pids:
     """Calls *exited(pid)* once when a watched process ends, or soon if there is none; never before `watch` returns."""
 
-    def __init__(self, exited: Callable[[int], None]) -> None:
+    def __init__(self, exited: Callable[[int], None], *, open_pidfd: Callable[[int], int | None] | None = None) -> None:
+        """*open_pidfd* returns a descriptor that is readable once that process has ended, or None if there is none to be had."""
         self._exited = exited
+        self._open_pidfd = open_pidfd or pidfd
         self._watched: dict[int, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -37,7 +39,7 @@ class Pids:
         assert self._nursery is not None, "it does not run"
         scope = self._watched[pid] = trio.CancelScope()
         # Here, not in the task: nobody knows whom the number means by then.
-        self._nursery.start_soon(self._wait, pid, scope, _pidfd(pid), _began(pid))
+        self._nursery.start_soon(self._wait, pid, scope, self._open_pidfd(pid), _began(pid))
 
     def unwatch(self, pid: int) -> None:
         """Nobody asks any more."""
@@ -61,7 +63,7 @@ class Pids:
             self._exited(pid)
 
 
-def _pidfd(pid: int) -> int | None:
+def pidfd(pid: int) -> int | None:
     """Return a descriptor that is readable once *pid* has ended; None if there is none to be had."""
     try:
         return os.pidfd_open(pid)

@@ -16,7 +16,7 @@ from gossipd.crypto.seal import AcceptorSeal, InitiatorSeal, Opener, Sealer, See
 from gossipd.errors import PeerError, RequestError
 from gossipd.ids import Address, Incarnation, NodeId, Version
 from gossipd.limits import DATAGRAM_BYTES_MAX, INTEGER_MAX, QUEUE_MESSAGES_MAX, STREAM_FRAME_BYTES_MAX, SYNC_BUCKETS_MAX
-from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, SendDatagram, SendStream
+from gossipd.node.actions import Action, CloseStream, OpenStream, Publish, RunCheck, SendDatagram, SendStream
 from gossipd.node.node import Node
 from gossipd.node.view import KEPT, Holder
 from gossipd.records import Claim, Content, NodeInfo, Opaque, Record, Service, Status
@@ -37,6 +37,7 @@ from gossipd.wire.messages import (
     Twin,
 )
 from gossipd.wire.records import make_record
+from tests.node.living import any_command
 
 KEY, NEXT_KEY = bytes(range(32)), bytes(range(1, 33))
 BOTH = Keyring((KEY, NEXT_KEY))
@@ -95,6 +96,7 @@ class Attack:
         self._sequences = [0, 2**32 - 1]
         self._asked: list[tuple[int, NodeId]] = []
         self._hashes = [bytes(8)]
+        self._runs: list[int] = []
         self._take(self.node.start(now=self.now))
 
     # -------------------------------------------------------------------------------------------------------- the inputs
@@ -186,7 +188,7 @@ class Attack:
     def _one_command(self) -> None:
         rng, node, now = self.rng, self.node, self.now
         id = rng.choice("abc")
-        match rng.randrange(9):
+        match rng.randrange(12):
             case 0 | 1:
                 service = Service(name="web", id=id, port=rng.choice([1, 65_535]), metadata=self._metadata())
                 self._take(node.register(service, holder=rng.choice(HOLDERS), now=now)[1])
@@ -203,6 +205,8 @@ class Attack:
             case 7:
                 node.note_lag(1.0, now=now)
                 node.peer_book(now=now)
+            case 8 | 9 | 10:
+                self._take(any_command(rng, node, self._runs[-5:], now=now))
             case _:
                 if rng.random() < 0.05:
                     self._take(node.leave(now=now))
@@ -337,6 +341,8 @@ class Attack:
                         _, said = decode_stream_untrusted(end.seal.open_untrusted(part))
                         self._sequences += [said.sequence] if isinstance(said, Ping) else []
                         end.may_speak = end.answered = True
+                case RunCheck():
+                    self._runs.append(action.run)
                 case CloseStream():
                     del self._ends[action.stream]
                     self._connecting = [number for number in self._connecting if number != action.stream]

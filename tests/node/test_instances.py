@@ -1,92 +1,22 @@
-"""The life of an instance on its own node, and what others hear of it: holders, leases, drains, checks, restarts."""
+"""The life of an instance on its own node, and what others hear of it: checks, damping, aliases, holders, leases."""
 
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 
 import pytest
 
-from gossipd.checks import Alias, Check, CheckResult, Tcp, Ttl
-from gossipd.config import LAN, LOCAL
-from gossipd.core.events import RegistrationLost, RegistrationsChanged
+from gossipd.checks import Alias, Check, CheckResult
+from gossipd.config import LOCAL
+from gossipd.core.events import RegistrationLost
 from gossipd.errors import RequestError
 from gossipd.ids import Address
-from gossipd.limits import RECORD_BYTES_MAX, REGISTRATIONS_PER_UID_MAX, UNREGISTERED_DECISION_S
+from gossipd.limits import RECORD_BYTES_MAX, REGISTRATIONS_PER_UID_MAX
 from gossipd.node.actions import Action, CancelCheck, Publish, RunCheck, UnwatchPid, WatchPid
-from gossipd.node.node import Node
-from gossipd.node.view import KEPT, CheckRow, Holder, RegistrationRow
-from gossipd.records import NORMAL_STATE, Health, Mode, NodeInfo, Service, State
+from gossipd.node.view import KEPT, Holder
+from gossipd.records import NORMAL_STATE, Service, State
 from tests.network import Network, a_service
-
-PASSING, WARNING, CRITICAL = Health
-UP = Check(id="up", target=Tcp())
-ALIVE = Check(id="alive", target=Ttl(ttl_s=10.0))
-LEASE = Holder(kind="lease", lease_s=30.0)
-OVER_FIRST = Holder(kind="connection", connection=1)
-
-
-class Alone:
-    """One node, alone, on a clock of its own; *done* are the actions since the last look."""
-
-    def __init__(self) -> None:
-        self.net = Network(config=LOCAL)
-        self.node = self.net.add(0)
-
-    @property
-    def now(self) -> float:
-        return self.net.now
-
-    def take(self) -> Sequence[Action]:
-        """What it asked for since the last call, but packets and news."""
-        kinds = RunCheck | CancelCheck | WatchPid | UnwatchPid
-        taken = [action for _, _, action in self.net.history if isinstance(action, kinds)]
-        self.net.history.clear()
-        return taken
-
-    def register(
-        self, id: str = "web", *checks: Check, holder: Holder = KEPT, port: int = 80, address: str | None = None
-    ) -> RegistrationRow:
-        service = Service(name="web", id=id, port=port, address=address)
-        row, actions = self.node.register(service, holder=holder, checks=checks, now=self.now)
-        self.net.do(self.node, actions)
-        return row
-
-    def do(self, actions: list[Action]) -> None:
-        self.net.do(self.node, actions)
-
-    def run(self, seconds: float) -> None:
-        self.net.run(seconds)
-
-    def finish(self, health: Health = PASSING, output: str = "") -> None:
-        """Let every check that runs bring *health*."""
-        for action in self.take():
-            if isinstance(action, RunCheck):
-                result = CheckResult(health=health, output=output)
-                self.do(self.node.check_finished(action.run, result, now=self.now))
-
-    def lost(self) -> list[str]:
-        return [event.why for event in self.net.heard(RegistrationLost) if isinstance(event, RegistrationLost)]
-
-    def row(self, id: str = "web") -> RegistrationRow:
-        [found] = [row for row in self.node.view.registrations(now=self.now) if row.id == id]
-        return found
-
-    def checks(self, id: str = "web") -> list[CheckRow]:
-        return self.node.view.checks(id, now=self.now)
-
-
-def state_of(node: Node, id: str = "web", *, owner: Node | None = None) -> State | None:
-    """How *node* believes instance *id* of *owner* to be; None if it knows of none."""
-    record = node._m.catalog.get((owner or node).me, f"service/{id}")
-    return record.content.state if record is not None and isinstance(record.content, Service) else None
-
-
-def info_of(node: Node, owner: Node) -> NodeInfo:
-    record = node._m.catalog.get(owner.me, "node")
-    assert record is not None
-    assert isinstance(record.content, NodeInfo)
-    return record.content
-
+from tests.node.living import ALIVE, CRITICAL, LEASE, OVER_FIRST, PASSING, UP, Alone, any_command, state_of
 
 # ------------------------------------------------------------------------------------------------------------- checks
 
@@ -383,212 +313,6 @@ def test_what_could_not_take_its_worst_state_is_refused_before_anything_changes(
     assert alone.row().mode == "normal"
 
 
-# --------------------------------------------------------------------------------------------- drains and maintenance
-
-
-def test_a_drain_is_heard_by_all_and_done_when_nothing_remains() -> None:
-    net = Network(config=LOCAL)
-    nodes = net.cluster(4)
-    owner = nodes[0]
-    net.do(owner, owner.register(a_service(), holder=KEPT, now=net.now)[1])
-    row, actions = owner.drain("web", reason="deploy", now=net.now)
-    net.do(owner, actions)
-    assert (row.since_s, row.heard, row.deadline_left_s, row.remaining, row.done) == (0.0, False, None, None, False)
-    net.run(2.0)
-    draining = State(mode=Mode.DRAINING, reason="deploy")
-    assert [state_of(node, owner=owner) for node in nodes] == [draining] * 4
-    row = owner.progress("web", 3, now=net.now)[0]
-    assert (row.since_s, row.heard, row.remaining, row.done) == (2.0, True, 3, False)
-    assert owner.progress("web", 0, now=net.now)[0].done
-    assert owner.view.registrations(now=net.now)[0].drain == owner.progress("web", 0, now=net.now)[0]
-    net.do(owner, owner.undrain("web", now=net.now))
-    net.run(2.0)
-    assert [state_of(node, owner=owner) for node in nodes] == [NORMAL_STATE] * 4
-    assert owner.view.registrations(now=net.now)[0].drain is None
-    with pytest.raises(RequestError, match="does not drain"):
-        owner.progress("web", 0, now=net.now)
-
-
-def test_a_drain_is_done_at_its_deadline_whatever_remains() -> None:
-    alone = Alone()
-    alone.register()
-    alone.do(alone.node.drain("web", deadline_s=10.0, now=alone.now)[1])
-    alone.do(alone.node.progress("web", 5, now=alone.now)[1])
-    alone.run(9.0)
-    drain = alone.row().drain
-    assert drain is not None
-    assert (drain.deadline_left_s, drain.done) == (1.0, False)
-    alone.run(1.0)
-    drain = alone.row().drain
-    assert drain is not None
-    assert (drain.deadline_left_s, drain.done) == (0.0, True)
-
-
-def test_a_node_drains_with_all_that_it_has() -> None:
-    net = Network(config=LOCAL)
-    nodes = net.cluster(2)
-    owner = nodes[0]
-    for id in "ab":
-        net.do(owner, owner.register(a_service(id=id), holder=KEPT, now=net.now)[1])
-    net.do(owner, owner.drain(None, reason="kernel", now=net.now)[1])
-    net.run(1.0)
-    assert info_of(nodes[1], owner).mode is Mode.DRAINING
-    assert info_of(nodes[1], owner).reason == "kernel"
-    assert state_of(nodes[1], "a", owner=owner) == NORMAL_STATE
-    owner.progress("a", 0, now=net.now)
-    state = owner.view.node_state(now=net.now)
-    assert state.drain is not None
-    assert (state.mode, state.reason, state.drain.remaining, state.drain.done) == ("draining", "kernel", None, False)
-    owner.progress("b", 0, now=net.now)
-    state = owner.view.node_state(now=net.now)
-    assert state.drain is not None
-    assert (state.drain.remaining, state.drain.done) == (0, True)
-
-
-def test_the_last_decision_holds_and_each_end_ends_its_own() -> None:
-    alone = Alone()
-    alone.register()
-    alone.do(alone.node.maintain("web", reason="", now=alone.now))
-    alone.do(alone.node.undrain("web", now=alone.now))
-    assert state_of(alone.node) == State(mode=Mode.MAINTENANCE)
-    alone.do(alone.node.drain("web", now=alone.now)[1])
-    alone.do(alone.node.maintain("web", reason=None, now=alone.now))
-    assert state_of(alone.node) == State(mode=Mode.DRAINING)
-    for ask in (
-        lambda: alone.node.drain("db", now=alone.now),
-        lambda: alone.node.undrain("db", now=alone.now),
-        lambda: alone.node.maintain("db", reason="", now=alone.now),
-        lambda: alone.node.progress("db", 1, now=alone.now),
-        lambda: alone.node.undamp("db", now=alone.now),
-    ):
-        with pytest.raises(RequestError, match="id='db', expected an instance"):
-            ask()
-    with pytest.raises(RequestError, match="reason='x"):
-        alone.node.drain("web", reason="x" * 257, now=alone.now)
-
-
-def test_maintenance_outlives_its_instance_by_a_day_and_a_drain_ends_with_it() -> None:
-    alone = Alone()
-    for id in "ab":
-        alone.register(id, holder=OVER_FIRST)
-    alone.do(alone.node.maintain("a", reason="disk", now=alone.now))
-    alone.do(alone.node.drain("b", now=alone.now)[1])
-    for id in "ab":
-        alone.do(alone.node.deregister(id, now=alone.now))
-        alone.register(id, holder=OVER_FIRST)
-    assert state_of(alone.node, "a") == State(mode=Mode.MAINTENANCE, reason="disk")
-    assert state_of(alone.node, "b") == NORMAL_STATE
-    alone.do(alone.node.deregister("a", now=alone.now))
-    changes = len(alone.net.heard(RegistrationsChanged))
-    alone.net.now += UNREGISTERED_DECISION_S + 1.0
-    alone.do(alone.node.handle_timer(now=alone.now))
-    assert alone.node.kept(now=alone.now).decisions == ()
-    assert len(alone.net.heard(RegistrationsChanged)) == changes + 1
-
-
-# ----------------------------------------------------------------------------------------------------------- restarts
-
-
-def test_checks_decisions_and_the_instances_survive_a_restart_without_a_blip() -> None:
-    net = Network(config=LOCAL)
-    nodes = net.cluster(3)
-    owner = nodes[1]
-    checks = (UP, replace(ALIVE, initial=PASSING))
-    net.do(owner, owner.register(a_service(), holder=KEPT, checks=checks, now=net.now)[1])
-    net.do(owner, owner.register(a_service(id="idle"), holder=KEPT, now=net.now)[1])
-    net.do(owner, owner.maintain("idle", reason="disk", now=net.now))
-    finish_all(net, owner)
-    net.run(1.0)
-    kept, peers = owner.kept(now=net.now), owner.peer_book(now=net.now)
-    assert {each.service.id: each.checks for each in kept.registrations} == {"web": checks, "idle": ()}
-    before = {node.me: state_of(node, owner=owner) for node in (nodes[0], nodes[2])}
-    assert set(before.values()) == {NORMAL_STATE}
-    net.crash(owner)
-    net.run(0.5)
-    again = net.add(1, epoch=2_000, kept=kept, peers=peers)
-    states = {state_of(node, owner=again) for node in (nodes[0], nodes[2])}
-    for _ in range(20):
-        net.run(0.1)
-        states |= {state_of(node, owner=again) for node in (nodes[0], nodes[2])}
-    assert states == {NORMAL_STATE}, "nobody publishes what no check has said yet"
-    finish_all(net, again)
-    net.run(1.0)
-    assert [state_of(node, owner=again) for node in (nodes[0], again, nodes[2])] == [NORMAL_STATE] * 3
-    assert state_of(nodes[0], "idle", owner=again) == State(mode=Mode.MAINTENANCE, reason="disk")
-
-
-def test_what_no_check_speaks_of_after_a_restart_is_published_as_it_is() -> None:
-    net = Network(config=LOCAL)
-    nodes = net.cluster(2)
-    owner = nodes[1]
-    net.do(owner, owner.register(a_service(), holder=KEPT, checks=(UP,), now=net.now)[1])
-    kept, peers = owner.kept(now=net.now), owner.peer_book(now=net.now)
-    net.crash(owner)
-    again = net.add(1, epoch=2_000, kept=kept, peers=peers)
-    assert state_of(again) is None
-    net.run(6.0)
-    assert state_of(again) == state_of(nodes[0], owner=again) == State(health=CRITICAL)
-
-
-def finish_all(net: Network, node: Node) -> None:
-    """Let what is due be tried, and pass."""
-    net.run(0.2)
-    runs = [action for _, source, action in net.history if source == net.where(node) and isinstance(action, RunCheck)]
-    for action in runs:
-        net.do(node, node.check_finished(action.run, CheckResult(health=PASSING), now=net.now))
-    net.history.clear()
-
-
-# ------------------------------------------------------------------------------------------------------------ leaving
-
-
-def test_a_node_with_instances_drains_before_it_leaves() -> None:
-    net = Network(config=LAN)
-    nodes = net.cluster(3)
-    net.do(nodes[1], nodes[1].register(a_service(), holder=KEPT, now=net.now)[1])
-    net.run(2.0)
-    began = net.now
-    net.do(nodes[1], nodes[1].leave(now=began))
-    with pytest.raises(RequestError, match="leaving"):
-        nodes[1].register(a_service(id="late"), holder=KEPT, now=net.now)
-    net.run(0.5)
-    assert info_of(nodes[0], nodes[1]).mode is Mode.DRAINING
-    assert {row.name: row.status for row in nodes[0].view.members(now=net.now)}["n1"] == "alive"
-    assert nodes[1].view.info(now=net.now).leaving
-    net.run_until(lambda: status_of(nodes[0], nodes[1], net.now) == "left", within_s=5.0)
-    assert LAN.leave.drain_s <= net.now - began <= LAN.leave.drain_s + 0.5
-    net.run_until(lambda: "LeaveFinished" in {type(event).__name__ for _, _, event in net.events}, within_s=5.0)
-    assert net.now - began <= LAN.leave.timeout_s
-
-
-def test_a_node_without_instances_or_without_others_leaves_at_once() -> None:
-    net = Network(config=LAN)
-    nodes = net.cluster(2)
-    net.run(1.0)
-    net.do(nodes[1], nodes[1].leave(now=net.now))
-    assert net.run_until(lambda: status_of(nodes[0], nodes[1], net.now) == "left", within_s=1.0) < 0.5
-    alone = Alone()
-    alone.register()
-    alone.do(alone.node.leave(now=alone.now))
-    alone.run(0.01)
-    assert "LeaveFinished" in {type(event).__name__ for _, _, event in alone.net.events}
-
-
-def status_of(node: Node, of: Node, now: float) -> str:
-    row = node.view.member(of.me, now=now)
-    assert row is not None
-    return row.status
-
-
-def test_a_drain_for_leaving_is_not_kept_for_the_next_run() -> None:
-    net = Network(config=LAN)
-    nodes = net.cluster(2)
-    net.do(nodes[1], nodes[1].register(a_service(), holder=KEPT, now=net.now)[1])
-    net.do(nodes[1], nodes[1].leave(now=net.now))
-    assert nodes[1].view.node_state(now=net.now).mode == "draining"
-    assert nodes[1].kept(now=net.now).decisions == ()
-
-
 # -------------------------------------------------------------------------------------------------------------- laws
 
 
@@ -596,35 +320,15 @@ def test_equal_lives_ask_for_equal_actions_byte_for_byte() -> None:
     def life(seed: int) -> list[tuple[float, Address, Action]]:
         net, rng = Network(config=LOCAL), Random(seed)
         nodes = net.cluster(3)
-        for _ in range(120):
+        for _ in range(250):
             node = rng.choice(nodes)
-            id = rng.choice("ab")
-            try:
-                match rng.randrange(7):
-                    case 0 | 1:
-                        checks = (UP, ALIVE) if rng.random() < 0.7 else ()
-                        holder = rng.choice([KEPT, LEASE, OVER_FIRST, Holder(kind="pid", pid=7)])
-                        net.do(node, node.register(a_service(id=id), holder=holder, checks=checks, now=net.now)[1])
-                    case 2:
-                        net.do(node, node.drain(id, deadline_s=5.0, now=net.now)[1])
-                    case 3:
-                        net.do(node, node.maintain(rng.choice([id, None]), reason="x", now=net.now))
-                    case 4:
-                        net.do(node, node.maintain(rng.choice([id, None]), reason=None, now=net.now))
-                    case 5:
-                        health = CheckResult(health=rng.choice(list(Health)))
-                        net.do(node, node.report(id, "alive", health, now=net.now))
-                    case _:
-                        net.do(node, node.pid_exited(7, now=net.now))
-            except RequestError:
-                pass
-            for _, source, action in list(net.history[-50:]):
-                if isinstance(action, RunCheck) and rng.random() < 0.3:
-                    health = CheckResult(health=rng.choice(list(Health)))
-                    net.do(net.nodes[source], net.nodes[source].check_finished(action.run, health, now=net.now))
+            here = net.where(node)
+            runs = [each.run for _, at, each in net.history[-200:] if at == here and isinstance(each, RunCheck)]
+            with suppress(RequestError):
+                net.do(node, any_command(rng, node, runs[-5:], now=net.now))
             net.run(rng.random())
         net.run(10.0)
-        views = [[state_of(node, id, owner=owner) for owner in nodes for id in "ab"] for node in nodes]
+        views = [[state_of(node, id, owner=owner) for owner in nodes for id in "abc"] for node in nodes]
         assert views[0] == views[1] == views[2]
         return net.history
 
