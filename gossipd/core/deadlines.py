@@ -45,14 +45,12 @@ class Deadlines(Generic[K]):
 
     def next(self) -> float:
         """Return the earliest deadline, `math.inf` when there is none."""
-        if not self._at:
-            self._heap.clear()
-            return math.inf
-        while self._heap:
-            entry = self._heap[0]
+        heap = self._heap
+        while heap:  # most are empty, and asked after every packet
+            entry = heap[0]
             if self._at.get(entry[2]) is entry:
                 return entry[0]
-            heapq.heappop(self._heap)
+            heapq.heappop(heap)
         return math.inf
 
     def pop_first(self) -> K:
