@@ -21,8 +21,8 @@ SERVICE_KEY = "service/"
 
 _STATUS_NAMES = {Status.ALIVE: "alive", Status.SUSPECT: "suspect", Status.DEAD: "failed", Status.LEFT: "left"}
 
-_SHOWN = attrgetter(*(field.name for field in fields(InstanceRow) if field.name != "age_s"))
-"""All of a row that is not merely older than before."""
+_SHOWN = attrgetter(*(field.name for field in fields(InstanceRow) if field.name not in ("age_s", "node_status")))
+"""All of a row that is not merely older than before, or suspected: a suspicion, and a verdict that is held, change no answer."""
 
 Key = tuple[str, str]
 """Node and id: unique, whatever the service."""
@@ -91,11 +91,21 @@ class Tracker:
         """Mark what *event*'s member publishes: its reachability or its address may show in every instance."""
         if self.idle:
             return
-        for key in self._keys_of_node.get(event.member, ()):
-            self._mark(key)
+        self.note_nodes([event.member])
         gone = (None, Status.DEAD, Status.LEFT)
         if event.before in gone and event.after not in gone:  # its records may have come before it did
             self._appeared.add(event.member)
+
+    def note_nodes(self, names: Iterable[str]) -> None:
+        """Mark what the nodes *names* publish: whether they count as reachable changed."""
+        for name in names:
+            for key in self._keys_of_node.get(name, ()):
+                self._mark(key)
+
+    def note_all(self) -> None:
+        """Mark everything: what is remote began or ceased to be degraded."""
+        self._dirty.clear()
+        self._reread = not self.idle
 
     def changes(self, *, now: float) -> list[InstanceChange]:
         """Look at all that was marked; return the differences to what was told, which counts as told from now on."""

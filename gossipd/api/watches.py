@@ -14,7 +14,7 @@ from gossipd.api.dispatch import Answers, Counters
 from gossipd.api.encoding import Encoding, plain
 from gossipd.api.requests import Watch
 from gossipd.api.tracking import InstanceChange, Tracker, is_about_node, status_name
-from gossipd.core.events import Event, IsolationChanged, MemberChanged, RecordChanged
+from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged, MemberChanged, RecordChanged
 from gossipd.limits import WATCH_EVENTS_MAX
 from gossipd.node.view import MemberRow, View
 
@@ -140,6 +140,11 @@ class Watches:
                         self._note_member(event.member, event)
                 case IsolationChanged():
                     self._view_changed = True
+                    self._tracker.note_all()
+                case CutShown():
+                    self._tracker.note_nodes(event.members)
+                case GuardChanged():
+                    self._tracker.note_nodes(event.nodes)
                 case _:
                     pass  # nothing that a watcher sees
         return bool(events)

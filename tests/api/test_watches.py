@@ -10,7 +10,8 @@ from gossipd.api.dispatch import AGE_STALE_S, Answers, Counters
 from gossipd.api.encoding import JSON, MESSAGE_PACK, Encoding
 from gossipd.api.requests import Resolve, Watch, parse_request
 from gossipd.api.watches import MEMBER_NEWS_MAX, Watcher, Watches
-from gossipd.core.events import Event, IsolationChanged
+from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged
+from gossipd.ids import NodeId
 from gossipd.limits import WATCH_EVENTS_MAX
 from tests.fakes_api import FakeCommands, FakeView, a_member, a_member_change, an_instance
 
@@ -311,3 +312,37 @@ def test_answers_for_names_without_end_are_kept_in_bounded_room() -> None:
     for number in range(3_000):
         scene.answers.answer(Resolve(service=f"s{number}"), encoding=JSON, connection=1, now=1.0)
     assert scene.answers.kept_entries <= 1_024
+
+
+def test_a_cut_that_shows_is_told_with_one_index_and_a_suspicion_is_not_told() -> None:
+    scene = Scene()
+    for name in ("bob", "cat"):
+        scene.view.put_member(a_member(name))
+        scene.view.put(an_instance(node=name))
+    watcher = scene.watch(service="web")
+    scene.read(watcher)
+    for name in ("bob", "cat"):  # found dead, and the verdict is held
+        scene.view.rows[name, "web"] = replace(scene.view.rows[name, "web"], node_status="failed")
+        scene.publish(a_member_change(name, before="suspect", after="failed"))
+    assert scene.read(watcher) == []
+    for name in ("bob", "cat"):
+        scene.view.rows[name, "web"] = replace(scene.view.rows[name, "web"], status="unreachable", ready=False)
+    scene.publish(CutShown(members=(NodeId("bob"), NodeId("cat")), held_s=2.0))
+    told = scene.read(watcher)
+    assert brief(told) == [("changed", "bob", 80, "unreachable"), ("changed", "cat", 80, "unreachable")]
+    assert len({event["index"] for event in told}) == 1
+
+
+def test_the_marks_of_the_guard_and_of_isolation_are_told_when_they_come_and_go() -> None:
+    scene = Scene()
+    scene.view.put_member(a_member("bob"))
+    scene.view.put(an_instance(node="bob"))
+    watcher = scene.watch(service="web")
+    scene.read(watcher)
+    mark = replace(scene.view.rows["bob", "web"], degraded=True)
+    scene.view.rows["bob", "web"] = mark
+    scene.publish(GuardChanged(service="web", nodes=(NodeId("bob"),), kept=1, ready=0, cause="last"))
+    scene.view.rows["bob", "web"] = replace(mark, degraded=False)
+    scene.publish(IsolationChanged(isolated=False, silent_s=0.0))
+    told = [event for event in scene.read(watcher) if event["type"] == "changed"]
+    assert [event["instance"]["degraded"] for event in told] == [True, False]  # type: ignore[index]

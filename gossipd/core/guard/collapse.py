@@ -276,7 +276,7 @@ class Collapse:
 
     def _prune(self, losses: _Losses, *, now: float) -> None:
         for instance, at in list(losses.lost.items()):
-            if at > now - self._config.window_s:
+            if at + self._config.window_s > now:  # as `_arm` adds it up, or it could be due and not over
                 break
             del losses.lost[instance]
 

@@ -22,7 +22,7 @@ doings = st.lists(
         ),
         st.tuples(st.just("mode"), st.sampled_from(MEMBERS), st.sampled_from([Mode.NORMAL, Mode.MAINTENANCE])),
         st.tuples(st.just("isolate"), st.just(""), st.booleans()),
-        st.tuples(st.just("pass"), st.just(""), st.sampled_from([0.5, 5.0, 30.0, 70.0, 130.0])),
+        st.tuples(st.just("pass"), st.just(""), st.sampled_from([0.5, 5.0, 30.0, 70.0, 130.0]) | st.floats(0, 200)),
         st.tuples(st.just("sleep"), st.just(""), st.sampled_from([1.0, 100.0])),
     ),
     max_size=60,
