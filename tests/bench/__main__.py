@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.bench import serf
+from tests.bench.checks import checks_cost
 from tests.bench.gossipd_side import Ours, spread
 from tests.bench.machine import own_loopback
 from tests.bench.results import Budget, Report, Row
@@ -21,7 +22,10 @@ from tests.bench.serf_side import Serfs
 from tests.bench.simulator import simulator_s
 from tests.bench.syncs import RECORDS, sync_bytes
 
-SECTIONS = ("join", "idle", "changes", "memory", "resolve", "kill", "sync", "simulator")
+SECTIONS = ("join", "idle", "changes", "memory", "resolve", "kill", "sync", "simulator", "checks")
+
+WITHOUT_A_CLUSTER = {"sync", "simulator", "checks"}
+"""Sections that start no daemons of their own cluster."""
 
 LIMIT_S = 1_200
 """After so many seconds everything is ended, whatever hangs."""
@@ -53,6 +57,9 @@ def main() -> int:
     if "simulator" in options.only:
         _say("simulator")
         fixed |= _guarded("simulator", report, lambda: {"simulator_s": simulator_s()}) or {}
+    if "checks" in options.only:
+        _say("checks")
+        fixed |= _guarded("checks", report, lambda: checks_cost([])) or {}
     report.rows += _rows(ours | fixed, serfs, options.only)
     print(report.as_table())
     if options.json is not None:
@@ -62,7 +69,7 @@ def main() -> int:
 
 def _measure_ours(options: argparse.Namespace, report: Report) -> Figures:
     figures: Figures = {}
-    if set(options.only) <= {"sync"}:
+    if set(options.only) <= WITHOUT_A_CLUSTER:
         return figures
     joins = _more_joins(lambda: Ours(options.nodes), "gossipd", options, report)
     _say(f"starting {options.nodes} daemons")
@@ -81,7 +88,7 @@ def _measure_ours(options: argparse.Namespace, report: Report) -> Figures:
 
 def _measure_serf(options: argparse.Namespace, report: Report) -> Figures:
     figures: Figures = {}
-    if set(options.only) <= {"sync", "resolve"}:
+    if set(options.only) <= {*WITHOUT_A_CLUSTER, "resolve"}:
         return figures
     joins = _more_joins(lambda: Serfs(options.nodes, sealed=not options.serf_plain), "serf", options, report)
     _say(f"starting {options.nodes} serf agents")
@@ -189,6 +196,12 @@ def _rows(ours: Figures, serfs: Figures, only: list[str]) -> list[Row]:
         row("resolve", "  pipelined, JSON, per core-second", "1/s", "pipelined_json_core", note=core),
         row("resolve", "  pipelined, msgpack, per core-second", "1/s", "pipelined_msgpack_core", note=core),
         row("sync", f"sync, {RECORDS:,} records, one differs", "bytes", "sync_bytes", budget=at_most, limit=20_000),
+        row("checks", "one tcp check, CPU", "ms", "tcp_ms"),
+        row("checks", "one http check, CPU", "ms", "http_ms"),
+        row("checks", "one script check, CPU of the daemon", "ms", "script_ms"),
+        row("checks", "1,000 http checks every 10 s, CPU", "% of a core", "paced_cpu_percent"),
+        row("checks", "  worst lateness of a start", "ms", "paced_late_s", scale=1e3),
+        row("checks", "  starts in the busiest 0.1 s, by average", "times", "paced_busiest_bin"),
         row("simulator", "simulator, 1,000 nodes, 120 s, CPU", "s", "simulator_s", budget=at_most, limit=120),
     ]
     return [row for section, row in rows if section in only]
