@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gossipd.records import Health
 from gossipd.wire.records import SERVICE_KEY_PREFIX
 from simulations import inside
 from simulations.beliefs import DEAD, SUSPECT, WORDS
@@ -42,6 +43,27 @@ class AllAgree:
 
     def holds(self, world: World) -> bool:
         return agree(world, self.hosts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllSee:
+    """Every well-running host sees instance *id* of *owner* with this *health*, and *damped* or not."""
+
+    owner: int
+    health: Health
+    damped: bool
+    id: str = "web-1"
+
+    def __str__(self) -> str:
+        held_out = ", held out" if self.damped else ""
+        return f"everybody to see {self.id} on {named((self.owner,))} {self.health.name.lower()}{held_out}"
+
+    def holds(self, world: World) -> bool:
+        owner = world.hosts[self.owner].name
+        states = [
+            inside.state(host.node, owner, self.id) for host in world.hosts if host.well and host.node is not None
+        ]
+        return all(state is not None and (state.health, state.damped) == (self.health, self.damped) for state in states)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

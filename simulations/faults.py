@@ -9,22 +9,18 @@ from typing import assert_never
 
 from gossipd.crypto.keyring import Keyring
 from gossipd.records import Service
+from simulations.asking import Deregister, Hosts, Register, SetHealth, UseKeys, named
 from simulations.network import GroupCut, Link, OneWayCut, RingCut
 from simulations.world import World
 
-Hosts = tuple[int, ...]
-
-
-def named(hosts: Sequence[int]) -> str:
-    """Return *hosts* as people write them: "n3", "n0 to n9", "n1, n4 and 17 more"."""
-    if not hosts:
-        return "nobody"
-    if len(hosts) > 2 and list(hosts) == list(range(hosts[0], hosts[0] + len(hosts))):
-        return f"n{hosts[0]} to n{hosts[-1]}"
-    shown = [f"n{host}" for host in hosts[:6]]
-    if len(hosts) > 6:
-        return ", ".join(shown[:4]) + f" and {len(hosts) - 4} more"
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + f" and {shown[-1]}"
+__all__ = (
+    "Deregister",
+    "Hosts",
+    "Register",
+    "SetHealth",
+    "UseKeys",
+    "named",
+)  # which also belong here for whoever tells a story
 
 
 def _lasting(for_s: float | None) -> str:
@@ -221,40 +217,6 @@ class SetClockBack:
         return f"set the wall clocks of {named(self.hosts)} back by {self.by_s:g} s"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Register:
-    """Each of *hosts* registers one instance *id*, kept, or changes it."""
-
-    hosts: Hosts
-    service: str = "web"
-    id: str = "web-1"
-    port: int = 8080
-
-    def __str__(self) -> str:
-        return f"register {self.id} (port {self.port}) on {named(self.hosts)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deregister:
-    hosts: Hosts
-    id: str = "web-1"
-
-    def __str__(self) -> str:
-        return f"withdraw {self.id} on {named(self.hosts)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UseKeys:
-    """*hosts* get a keyring of these *keys*, each a number that stands for 32 bytes; the first seals. Restarts keep it."""
-
-    hosts: Hosts
-    keys: tuple[int, ...]
-
-    def __str__(self) -> str:
-        others = "".join(f", open with {key}" for key in self.keys[1:])
-        return f"let {named(self.hosts)} seal with key {self.keys[0]}{others}"
-
-
 Fault = (
     Crash
     | Restart
@@ -275,6 +237,7 @@ Fault = (
     | SetClockBack
     | Register
     | Deregister
+    | SetHealth
     | UseKeys
 )
 
@@ -296,7 +259,7 @@ def apply(world: World, fault: Fault) -> None:
             _to_cuts(world, fault)
         case Lose() | SetLink() | SlowDown() | SlowDisk() | SetClockBack():
             _to_hardware(world, fault)
-        case Register() | Deregister() | UseKeys():
+        case Register() | Deregister() | SetHealth() | UseKeys():
             _to_commands(world, fault)
         case _:
             assert_never(fault)
@@ -375,13 +338,15 @@ def _to_hardware(world: World, fault: Lose | SetLink | SlowDown | SlowDisk | Set
                 host.wall_shift_s -= fault.by_s
 
 
-def _to_commands(world: World, fault: Register | Deregister | UseKeys) -> None:
+def _to_commands(world: World, fault: Register | Deregister | SetHealth | UseKeys) -> None:
     for number in fault.hosts:
         match fault:
             case Register():
-                world.register(number, Service(name=fault.service, id=fault.id, port=fault.port))
+                world.register(number, Service(name=fault.service, id=fault.id, port=fault.port), checks=fault.checks())
             case Deregister():
                 world.deregister(number, fault.id)
+            case SetHealth():
+                world.hosts[number].healths[fault.id] = fault.health
             case UseKeys():
                 world.use_keyring(number, keyring_of(fault.keys))
 

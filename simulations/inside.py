@@ -27,10 +27,11 @@ from gossipd.node.inbound import Inbound
 from gossipd.node.journal import Journal
 from gossipd.node.machines import Machines
 from gossipd.node.node import Node
-from gossipd.records import Claim, Record, Service, Status
+from gossipd.records import Claim, Record, Service, State, Status
 from gossipd.wire.codec import _DATAGRAM, CLAIM, RECORD, _decode_all
 from gossipd.wire.fields import UNPACK_ERRORS, malformed, node_id, unpacker
 from gossipd.wire.messages import Envelope, Message
+from gossipd.wire.records import SERVICE_KEY_PREFIX
 from simulations.overlays import CommonItems, OverlaidBook, OverlaidIndex, OverlaidStore, put_before
 
 ENVELOPES_MAX = 512
@@ -95,6 +96,12 @@ def answered_port(node: Node, owner: str, key: str) -> int | None:
     """Return the port that *node* answers for the service under *key* of *owner*; None if it has none."""
     record = node._m.catalog.get(NodeId(owner), key)
     return record.content.port if record is not None and isinstance(record.content, Service) else None
+
+
+def state(node: Node, owner: str, id: str) -> State | None:
+    """Return how *node* sees instance *id* of *owner*; None if it knows of none."""
+    record = node._m.catalog.get(NodeId(owner), SERVICE_KEY_PREFIX + id)
+    return record.content.state if record is not None and isinstance(record.content, Service) else None
 
 
 def queue_lengths(node: Node) -> dict[str, tuple[int, int]]:

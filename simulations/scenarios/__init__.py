@@ -5,6 +5,7 @@ from collections.abc import Callable
 from simulations.scenarios import (
     bridge,
     few_cut_off,
+    flapping_check,
     flapping_cut,
     frozen_nodes,
     halves,
@@ -55,5 +56,6 @@ STORIES: dict[str, Callable[[int], Story]] = {
     "lossy_network": lossy_network.story,
     "key_rotation_during_cut": key_rotation_during_cut.story,
     "service_churn": service_churn.story,
+    "flapping_check": flapping_check.story,
 }
 """By name, in the order in which they are best read."""
