@@ -183,6 +183,7 @@ class _Daemon:
             "receive_errors": dict(self._udp.receive_errors),
             "accept_errors": dict(self._streams.accept_errors),
             "stream_overflows": self._streams.overflows,
+            "check_errors": self._checkers.errors,
             "save_failures": 0 if self._saver is None else self._saver.failures,
             "wakes": self._driver.wakes,
             "worst_lag_s": self._watchdog.worst_s,
