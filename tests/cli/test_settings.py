@@ -165,6 +165,23 @@ def test_labels_merge_key_by_key(tmp_path: Path) -> None:
         ("[probe]\nstream_ping = 1", ["FILE: probe.stream_ping=1, expected true or false"]),
         ("[probe]\ntimeout_s = 2", ["FILE: probe.timeout_s=2.0, expected below probe.interval_s=1.0"]),
         ("[leave]\nlinger_s = 9", ["FILE: leave.linger_s=9.0, expected at most leave.timeout_s=5.0"]),
+        (
+            "[leave]\ndrain_s = 9",
+            ["FILE: leave.drain_s=9.0, expected at most 4: leave.timeout_s without leave.linger_s"],
+        ),
+        ("[checks]\nconcurrent = 0", ["FILE: checks.concurrent=0, expected a whole number from 1 to 4096"]),
+        ("[checks]\njitter = -0.1", ["FILE: checks.jitter=-0.1, expected a number from 0 to 1"]),
+        (
+            "[checks]\ndamping_reuse = 3000",
+            ["FILE: checks.damping_reuse=3000, expected below checks.damping_suppress=3000"],
+        ),
+        (
+            "[checks]\ndamping_hold_most_s = 90",
+            [
+                "FILE: checks.damping_hold_most_s=90.0, expected at least 95.1: the time in which the penalty decays from"
+                " checks.damping_suppress to checks.damping_reuse"
+            ],
+        ),
         ("name = 3", [f"FILE: name=3, expected {keys.SETTINGS['name'].expected}"]),
         ("name = 'Ann'", [f"FILE: name='Ann', expected {keys.SETTINGS['name'].expected}"]),
         ("bind = []", [f"FILE: bind=[], expected {keys.SETTINGS['bind'].expected}"]),
