@@ -55,6 +55,17 @@ def test_a_drain_is_done_at_its_deadline_whatever_remains() -> None:
     assert (drain.deadline_left_s, drain.done) == (0.0, True)
 
 
+def test_what_remained_of_one_drain_says_nothing_of_the_next() -> None:
+    alone = Alone()
+    alone.register()
+    alone.do(alone.node.drain("web", now=alone.now)[1])
+    alone.do(alone.node.progress("web", 0, now=alone.now)[1])
+    alone.do(alone.node.maintain("web", reason="", now=alone.now))
+    assert alone.node.drain("web", now=alone.now)[0].remaining is None
+    alone.do(alone.node.progress("web", 0, now=alone.now)[1])
+    assert alone.node.drain("web", reason="the same drain", now=alone.now)[0].remaining == 0
+
+
 def test_a_node_drains_with_all_that_it_has() -> None:
     net = Network(config=LOCAL)
     nodes = net.cluster(2)
@@ -107,6 +118,8 @@ def test_maintenance_outlives_its_instance_by_a_day_and_a_drain_ends_with_it() -
     for id in "ab":
         alone.do(alone.node.deregister(id, now=alone.now))
         alone.register(id, holder=OVER_FIRST)
+    alone.net.now += UNREGISTERED_DECISION_S + 1.0
+    alone.do(alone.node.handle_timer(now=alone.now))
     assert state_of(alone.node, "a") == State(mode=Mode.MAINTENANCE, reason="disk")
     assert state_of(alone.node, "b") == NORMAL_STATE
     alone.do(alone.node.deregister("a", now=alone.now))

@@ -14,7 +14,7 @@ from gossipd.ids import Address
 from gossipd.limits import RECORD_BYTES_MAX, REGISTRATIONS_PER_UID_MAX
 from gossipd.node.actions import Action, CancelCheck, Publish, RunCheck, UnwatchPid, WatchPid
 from gossipd.node.view import KEPT, Holder
-from gossipd.records import NORMAL_STATE, Service, State
+from gossipd.records import NORMAL_STATE, Mode, Service, State
 from tests.network import Network, a_service
 from tests.node.living import ALIVE, CRITICAL, LEASE, OVER_FIRST, PASSING, UP, Alone, any_command, state_of
 
@@ -276,6 +276,7 @@ def test_a_lost_connection_has_its_grace() -> None:
     assert state_of(alone.node) == NORMAL_STATE
     alone.register("web", holder=Holder(kind="connection", connection=2))
     alone.run(10.0)
+    assert state_of(alone.node) == NORMAL_STATE
     alone.do(alone.node.connection_lost(2, now=alone.now))
     alone.run(3.1)
     assert alone.lost() == ["its connection was lost"]
@@ -298,19 +299,32 @@ def test_the_quota_of_a_user_binds_him_alone() -> None:
     alone.register("more", holder=kim)
 
 
-def test_what_could_not_take_its_worst_state_is_refused_before_anything_changes() -> None:
+def test_what_is_registered_has_room_for_whatever_becomes_of_it() -> None:
     alone = Alone()
-    metadata = tuple((f"k{number:02}", "x" * 1_000) for number in range(16))
-    service = Service(name="web", id="web", port=80, metadata=metadata)
-    with pytest.raises(RequestError, match=f"expected at most {RECORD_BYTES_MAX}"):
-        alone.node.register(replace(service, metadata=(*metadata, ("last", "x" * 224))), holder=KEPT, now=alone.now)
-    alone.do(
-        alone.node.register(replace(service, metadata=(*metadata, ("last", "x" * 120))), holder=KEPT, now=alone.now)[1]
-    )
+
+    def register(length: int) -> None:
+        metadata = tuple((f"k{number:02}", "x" * 1_000) for number in range(16))
+        service = Service(name="web", id="web", port=80, metadata=(*metadata, ("last", "x" * length)))
+        checks = (replace(ALIVE, initial=PASSING),)
+        alone.do(alone.node.register(service, holder=KEPT, checks=checks, now=alone.now)[1])
+
+    length = 100
+    refused = ""
+    while not refused:
+        try:
+            register(length)
+        except RequestError as error:
+            refused = str(error)
+        length += 1
+    assert f"expected at most {RECORD_BYTES_MAX}" in refused
     with pytest.raises(RequestError, match=f"expected at most {RECORD_BYTES_MAX}"):
         alone.node.drain("web", reason="x" * 256, now=alone.now)
-    assert state_of(alone.node) == NORMAL_STATE
-    assert alone.row().mode == "normal"
+    assert (state_of(alone.node), alone.row().mode) == (NORMAL_STATE, "normal")
+    alone.do(alone.node.maintain("web", reason="", now=alone.now))
+    for at in range(8):
+        result = CheckResult(health=CRITICAL if at % 2 == 0 else PASSING)
+        alone.do(alone.node.report("web", None, result, now=alone.now))
+    assert state_of(alone.node) == State(health=CRITICAL, mode=Mode.MAINTENANCE, damped=True)
 
 
 # -------------------------------------------------------------------------------------------------------------- laws
