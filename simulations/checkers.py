@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gossipd.core.events import Event, MemberChanged, RecordChanged
+from gossipd.core.events import Event, IsolationChanged, MemberChanged, RecordChanged
 from gossipd.ids import Incarnation, Version
 from gossipd.records import Status
 from simulations import inside
-from simulations.beliefs import ALIVE, DEAD, LEFT, WORDS
+from simulations.beliefs import ALIVE, DEAD, LEFT, SUSPECT, WORDS
 from simulations.conditions import agree
 from simulations.host import Host
 from simulations.watching import Watcher
@@ -70,6 +70,27 @@ class NoFalseDeath(Watcher):
         side = [other for other in world.hosts if other.up and reaches(other.number, host.number)]
         if all(reaches(other.number, subject.number) and reaches(subject.number, other.number) for other in side):
             world.fail("no false death", f"{host.name} declared {event.member} dead, which is well and on its side")
+
+
+class NoFalseIsolation(Watcher):
+    """No healthy member takes itself for the one cut off while it reaches half of those whom it believes alive or suspect.
+
+    Between a quarter and a half it may; so may whose reach has changed in the last SINCE_S, or who was impaired.
+    """
+
+    SINCE_S = 5.0
+
+    def on_event(self, host: Host, event: Event) -> None:
+        if not isinstance(event, IsolationChanged) or not event.isolated or impaired(self, host):
+            return
+        world = self.world
+        row, since = world.beliefs.of[host.number], world.now - self.SINCE_S
+        assert row is not None
+        believed = [other for other in world.hosts if other is not host and row[other.number] in (ALIVE, SUSPECT)]
+        reached = sum(other.well and world.network.linked(host.number, other.number, since=since) for other in believed)
+        if 2 * reached >= len(believed):
+            what = f"{host.name} took itself for cut off, which reaches {reached} of the {len(believed)} it knows"
+            world.fail("no false isolation", what)
 
 
 class NobodyAliveStaysDead(Watcher):
@@ -290,6 +311,7 @@ class BytesBounded(Watcher):
 def standard(bounds: Bounds) -> list[Watcher]:
     """Return a new one of each, as *bounds* say."""
     checkers: list[Watcher] = [
+        NoFalseIsolation(),
         NobodyAliveStaysDead(bounds.dead_for_s),
         NoResurrection(),
         OnlyGrows(),

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+from gossipd.config import LAN
 from gossipd.crypto.seal import Opener, Sealer
 from gossipd.ids import Address, NodeId
 from gossipd.node.actions import Action, SendDatagram
 from gossipd.node.node import Node
+from gossipd.records import Claim, Status
 from gossipd.wire.codec import decode_envelope_untrusted, encode_message, join_envelope
 from gossipd.wire.messages import Ack, Message, Nack, Ping, PingRequest
-from tests.builders import ALIVE, BOB, CAT, DAN, SUSPECT, a_claim, home
+from tests.builders import ALIVE, BOB, CAT, DAN, DEAD, SUSPECT, a_claim, home
 from tests.network import KEY, Network
 
 ME = NodeId("n0")
@@ -125,3 +127,35 @@ def test_what_is_said_under_our_own_name_is_not_heard() -> None:
     assert peer.say(node, Ping(sequence=7, target=ME), a_claim(CAT, ALIVE), sender=ME) == []
     assert node.view.member("cat", now=0.01) is None
     assert node.view.statistics(now=0.01).dropped["own_name"] == 2
+
+
+def test_who_accuses_us_to_our_face_hears_our_refutation_beside_the_ack() -> None:
+    """Neither may believe the other alive after a cut, and then no gossip passes between them."""
+    peer = Peer()
+    node = a_node(peer, BOB, CAT)
+    peer.say(node, a_claim(BOB, DEAD), sender=CAT)
+    (_, answer), (_, refutation) = peer.say(node, our_claim(node, DEAD), Ping(sequence=7, target=ME))
+    assert answer == (a_claim(BOB, DEAD), Ack(sequence=7))
+    [claim] = refutation
+    assert isinstance(claim, Claim)
+    assert (claim.member, claim.status, claim.incarnation.counter) == (ME, ALIVE, 1)
+
+
+def test_who_pings_us_and_believes_us_alive_gets_the_ack_alone() -> None:
+    peer = Peer()
+    node = a_node(peer, BOB)
+    assert peer.say(node, our_claim(node, ALIVE), Ping(sequence=7, target=ME)) == [(home(BOB), (Ack(sequence=7),))]
+
+
+def test_who_was_accused_syncs_within_a_second_since_it_may_have_missed_news() -> None:
+    peer = Peer()
+    node = a_node(peer, BOB)
+    for accused in (False, True):
+        node._m.next_sync = 29.0
+        peer.say(node, our_claim(node, SUSPECT if accused else ALIVE))
+        assert node._m.next_sync == 29.0 if not accused else node._m.next_sync <= 0.01 + LAN.sync.reconnect_interval_s
+
+
+def our_claim(node: Node, status: Status) -> Claim:
+    """Return what another may believe of *node*."""
+    return replace(node._m.table.own, status=status, accuser=ME if status is ALIVE else BOB)

@@ -8,6 +8,7 @@ import pytest
 from gossipd.core.catalog.store import Store
 from gossipd.core.effects import Accuse, Effect, Report, Send
 from gossipd.core.events import MemberChanged
+from gossipd.core.membership.isolation import Isolation
 from gossipd.core.membership.probe import Prober
 from gossipd.core.membership.rejoin import Rejoin
 from gossipd.core.membership.table import Table
@@ -15,7 +16,7 @@ from gossipd.ids import Address, NodeId
 from gossipd.node.actions import Action, SendDatagram
 from gossipd.node.node import Node
 from gossipd.records import Claim, Record, Status
-from gossipd.wire.messages import Ping
+from gossipd.wire.messages import Ack, Ping
 from simulations.faults import Crash, Cut, Deregister, Heal, Register, Restart
 from simulations.steps import Outcome, Run, Step, Story, play, world_of
 
@@ -72,8 +73,15 @@ class HoardingRejoin(Rejoin):
 
     def _knock(self, name: NodeId, address: Address, *, now: float) -> Effect:
         sequence = self._next_sequence()
-        self._knocks[sequence] = address
+        self._knocks[sequence] = (name, address)
         return Send(target=address, message=Ping(sequence=sequence, target=name))
+
+
+class DeafIsolation(Isolation):
+    """Bug: takes no answer to its roll call."""
+
+    def receive_ack(self, ack: Ack, *, source: NodeId) -> list[Effect] | None:
+        return None
 
 
 class ForgetfulStore(Store):
@@ -109,11 +117,13 @@ class Buggy(Node):
     prober: type[Prober] = Prober
     rejoin: type[Rejoin] = Rejoin
     store: type[Store] = Store
+    isolation: type[Isolation] = Isolation
 
     def start(self, *, now: float) -> list[Action]:
         m = self._m
         m.table.__class__, m.prober.__class__ = self.table, self.prober
         m.rejoin.__class__, m.catalog.__class__ = self.rejoin, self.store
+        m.isolation.__class__ = self.isolation
         return super().start(now=now)
 
 
@@ -136,6 +146,10 @@ class Lazy(Buggy):
 
 class Hoarding(Buggy):
     rejoin = HoardingRejoin
+
+
+class Deaf(Buggy):
+    isolation = DeafIsolation
 
 
 class Forgetful(Buggy):
@@ -167,6 +181,7 @@ class Raising(Node):
 PLANTED: list[tuple[str, type[Node], Sequence[Step]]] = [
     ("only grows", Careless, [Run(seconds=3), HALVES, Run(seconds=20), Heal(), Run(seconds=20)]),
     ("no false death", Unfair, [Run(seconds=60)]),
+    ("no false isolation", Deaf, [Run(seconds=3), Crash(hosts=(8, 9, 10, 11)), Run(seconds=30)]),
     ("nobody alive stays dead", Lazy, [Run(seconds=3), HALVES, Run(seconds=90), Heal(), Run(seconds=45)]),
     (
         "no resurrection",
