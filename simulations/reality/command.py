@@ -23,7 +23,7 @@ from simulations.reality import networks
 from simulations.reality.compare import ENOUGH, TAIL, UNLIKELY, rows, table
 from simulations.reality.networks import Bridged, Loopback
 from simulations.reality.real import RealStage
-from simulations.reality.simulated import Machine, link_of, simulate
+from simulations.reality.simulated import CPU_S, Machine, link_of, simulate
 from simulations.reality.trials import TRIALS, Play, Samples, hosts_of, spread
 
 NAME = "reality"
@@ -130,15 +130,14 @@ class Check:
         stage.run(QUIET_S)
         quiet = stage.effort()
         spread(Play(stage, nodes=self.daemons, rng=Random(f"{self.seed} effort")))
-        idle, busy = quiet - begun, stage.effort() - quiet
-        cpu_s = idle.daemons_s / max(1, idle.inputs)
-        extra_s = busy.daemons_s - busy.inputs * cpu_s + busy.watching_s
+        busy, idle = stage.effort().since(quiet), quiet.since(begun)
+        meanwhile = busy.at_s / idle.at_s
+        news_s = busy.cpu_s - idle.cpu_s * meanwhile - (busy.inputs - idle.inputs * meanwhile) * CPU_S
         local_s = stage.local_s(times=max(1, LOCAL_REQUESTS // self.daemons))
         return Machine(
             cores=os.cpu_count() or 1,
-            cpu_s=cpu_s,
-            told_s=max(0.0, extra_s) / max(1, busy.told),
-            link=link_of(stage.round_trips_s(), cpu_s=cpu_s),
+            told_s=max(0.0, news_s) / max(1, busy.told),
+            link=link_of(stage.round_trips_s()),
             local_s=tuple(each / 2 for each in local_s),
         )
 

@@ -3,10 +3,10 @@
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+from operator import sub
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gossipd.client import Client
 from gossipd.errors import RequestError
@@ -25,25 +25,19 @@ CALL_S = 20.0
 """How long an answer of a daemon may take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """What was done so far: processor time, and what it was for."""
+class Effort(NamedTuple):
+    """What was done so far, or between two moments."""
 
-    daemons_s: float
-    watching_s: float
-    """Of this process, which reads what daemons tell."""
+    at_s: float
+    cpu_s: float
+    """Processor time of all daemons, and of this process, which reads what they tell."""
     inputs: int
     """Datagrams and timers."""
     told: int
     """Changes that watches told."""
 
-    def __sub__(self, earlier: "Effort") -> "Effort":
-        return Effort(
-            daemons_s=self.daemons_s - earlier.daemons_s,
-            watching_s=self.watching_s - earlier.watching_s,
-            inputs=self.inputs - earlier.inputs,
-            told=self.told - earlier.told,
-        )
+    def since(self, earlier: "Effort") -> "Effort":
+        return Effort(*map(sub, self, earlier))
 
 
 class RealStage:
@@ -231,7 +225,8 @@ class RealStage:
             cpu_ns += int(schedstat.split()[0])
             statistics = self._ask(number, "statistics")["statistics"]
             inputs += statistics["datagrams_received"] + statistics["shell"]["wakes"]
-        return Effort(daemons_s=cpu_ns / 1e9, watching_s=time.process_time(), inputs=inputs, told=self._told)
+        cpu_s = cpu_ns / 1e9 + time.process_time()
+        return Effort(at_s=time.monotonic(), cpu_s=cpu_s, inputs=inputs, told=self._told)
 
     def round_trips_s(self) -> list[float]:
         """Return what each daemon measured of each other, as its rows tell."""

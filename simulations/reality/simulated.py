@@ -30,37 +30,43 @@ from simulations.world import World
 STATUSES = {Status.ALIVE: ALIVE, Status.SUSPECT: SUSPECT, Status.DEAD: FAILED, Status.LEFT: LEFT}
 
 
+CPU_S = HostSettings().cpu_s
+"""Processor time of a datagram or a timer: the lab's own figure."""
+
+BATCH_S = 0.01
+"""Changes so close together are sent on and told as one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """One machine on which all daemons run, as measured while they ran there."""
 
     cores: int
-    cpu_s: float
-    """Processor time of one input, a datagram or a timer."""
     told_s: float
-    """And of each change that it brings: to tell it to a watch, which reads it on the same machine, and to send it on."""
+    """Mean processor time of changes that come together: to send them on and to tell them to a watch, which is read on the
+    same machine. Drawn from an exponential distribution, since others use the processors too. All else takes CPU_S."""
     link: Link
-    """From one daemon to another, with the wait for a processor that others use, but without `cpu_s`."""
+    """From one daemon to another, with the wait for a processor that others use, but without CPU_S."""
     local_s: tuple[float, ...]
     """Half the round trips on local sockets: how late a command is taken, and a change told. Drawn from at random."""
 
     def __str__(self) -> str:
         least_s, most_s = self.link.delay_s, self.link.delay_s + self.link.jitter_s
         return (
-            f"{self.cores} cores for all daemons; {self.cpu_s * 1e6:.0f} µs of processor for a datagram or timer, and "
-            f"{self.told_s * 1e6:.0f} µs for each change; {least_s * 1e3:.2f} to {most_s * 1e3:.2f} ms from one to another, "
+            f"{self.cores} cores for all daemons; {self.told_s * 1e3:.1f} ms of processor for what brings a change, "
+            f"{CPU_S * 1e6:.0f} µs for anything else; {least_s * 1e3:.2f} to {most_s * 1e3:.2f} ms from one to another, "
             f"one packet in ten up to {self.link.reorder_s * 1e3:.1f} ms later; "
             f"{median(self.local_s) * 1e3:.1f} ms until a watch is told"
         )
 
 
-def link_of(round_trips_s: Sequence[float], *, cpu_s: float) -> Link:
-    """Return a link with round trips like *round_trips_s*, of which *cpu_s* goes to each end.
+def link_of(round_trips_s: Sequence[float]) -> Link:
+    """Return a link with round trips like *round_trips_s*, of which CPU_S goes to each end.
 
     The least and the median are as measured; one packet in ten is held back, which makes the tail of a busy machine.
     """
     least, half, late = (float(at) for at in np.quantile(round_trips_s, (0.02, 0.5, 0.95)))
-    delay_s = max(0.000_02, least / 2 - cpu_s)
+    delay_s = max(0.000_02, least / 2 - CPU_S)
     jitter_s = half - least
     return Link(delay_s=delay_s, jitter_s=jitter_s, reorder=0.1, reorder_s=max(0.0, late - half))
 
@@ -71,13 +77,19 @@ class SharedCores(Watcher):
     It alone watches and changes what happens: the lab gives each host a processor of its own.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, rng: Random) -> None:
         self._free_at = [0.0] * machine.cores
         self._told_s = machine.told_s
+        self._rng = rng
+        self._charged: dict[int, float] = {}
+        """When a change last took time of each host."""
 
     def on_event(self, host: Host, event: Event) -> None:
-        if isinstance(event, MemberChanged | RecordChanged):
-            host.busy_until = max(self.world.now, host.busy_until) + self._told_s
+        now = self.world.now
+        fresh = now - self._charged.get(host.number, -BATCH_S) >= BATCH_S
+        if isinstance(event, MemberChanged | RecordChanged) and self._told_s and fresh:
+            self._charged[host.number] = now
+            host.busy_until = max(now, host.busy_until) + self._rng.expovariate(1 / self._told_s)
 
     def on_input(self, host: Host) -> None:
         now = self.world.now
@@ -128,7 +140,7 @@ class SimulatedStage:
         self._leaving: set[int] = set()
         self._late_s = partial(Random(f"{world.seed} local").choice, machine.local_s)
         world.watch(Listener(self.observed, self._late_s))
-        world.watch(SharedCores(machine))
+        world.watch(SharedCores(machine, Random(f"{world.seed} cores")))
 
     @property
     def running(self) -> set[int]:
@@ -162,8 +174,7 @@ def simulate(
     config: ProtocolConfig, machine: Machine, trials: Sequence[str], *, nodes: int, seed: int, once: bool = False
 ) -> Samples:
     """Return what *trials* measure among *nodes* daemons in the world of *seed*, on *machine*."""
-    settings, topology = HostSettings(cpu_s=machine.cpu_s), Topology(link=machine.link)
-    world = World(hosts_of(trials, nodes), seed=seed, config=config, topology=topology, settings=settings)
+    world = World(hosts_of(trials, nodes), seed=seed, config=config, topology=Topology(link=machine.link))
     play = Play(SimulatedStage(world, machine), nodes=nodes, rng=Random(f"{seed} trials"), once=once)
     play.start()
     for name in trials:

@@ -17,11 +17,11 @@ from simulations.reality.compare import Row, at_least, rows, table
 from simulations.reality.networks import Loopback
 from simulations.reality.observed import ALIVE, FAILED, NEVER, SUSPECT, Observed
 from simulations.reality.real import RealStage
-from simulations.reality.simulated import Machine, SimulatedStage, link_of, simulate
+from simulations.reality.simulated import CPU_S, Machine, SimulatedStage, link_of, simulate
 from simulations.reality.trials import TRIALS, Play, Samples, hosts_of
 from simulations.world import World
 
-MACHINE = Machine(cores=2, cpu_s=0.000_3, told_s=0.000_5, link=Link(delay_s=0.000_1), local_s=(0.000_5, 0.001))
+MACHINE = Machine(cores=2, told_s=0.000_5, link=Link(delay_s=0.000_1), local_s=(0.000_5, 0.001))
 
 
 def a_row(real: list[float], simulated: list[float]) -> Row:
@@ -118,9 +118,9 @@ def test_the_table_pools_worlds_and_keeps_the_order() -> None:
 
 def test_a_link_has_the_round_trips_that_were_measured() -> None:
     trips = [value / 1e5 for value in range(100, 200)]
-    link = link_of(trips, cpu_s=0.000_2)
+    link = link_of(trips)
     rng = np.random.default_rng(1)
-    drawn = 2 * (link.delay_s + 0.000_2) + link.jitter_s * (rng.random(10_000) + rng.random(10_000))
+    drawn = 2 * (link.delay_s + CPU_S) + link.jitter_s * (rng.random(10_000) + rng.random(10_000))
     assert np.median(drawn) == pytest.approx(np.median(trips), rel=0.02)
     assert np.min(drawn) == pytest.approx(np.min(trips), rel=0.05)
 
@@ -138,9 +138,7 @@ def test_simulated_trials_measure_all_that_real_ones_do_and_the_same_seed_measur
 
 def test_hosts_on_shared_cores_wait_for_each_other() -> None:
     quick, slow = (
-        simulate(
-            LOCAL, Machine(cores=cores, cpu_s=0.001, told_s=0, link=Link(), local_s=(0.0,)), ["spread"], nodes=8, seed=1
-        )
+        simulate(LOCAL, Machine(cores=cores, told_s=0.004, link=Link(), local_s=(0.0,)), ["spread"], nodes=8, seed=1)
         for cores in (8, 1)
     )
     key = ("register: known everywhere", "s")
