@@ -197,6 +197,9 @@ UNREGISTERED_DECISION_S = 86_400
 REASON_BYTES_MAX = 256
 """Why something drains or is under maintenance: a sentence."""
 
+DRAIN_S_MAX = 30 * 86_400
+"""Longest deadline of a drain: 30 days; longer is maintenance."""
+
 REGISTRATIONS_PER_UID_MAX = 1_024
 """Instances that the clients of one user may hold; root is bounded by the node's quota alone."""
 

@@ -1,10 +1,14 @@
 """A View and Commands that answer from plain lists, and builders of their rows; no node behind them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import trio
 
+from gossipd.api.conversation import Conversation
+from gossipd.api.dispatch import Answers, Caller, Counters
+from gossipd.api.watches import Watches
 from gossipd.checks import Check, CheckResult
 from gossipd.config import GuardPolicy
 from gossipd.core.events import MemberChanged, RecordChanged
@@ -69,6 +73,23 @@ def a_member(name: str = "ann", *, status: str = "alive") -> MemberRow:
         labels={"zone": "a"},
         software="0.1.0",
         services=1,
+    )
+
+
+def a_check(instance: str = "web") -> CheckRow:
+    return CheckRow(
+        instance=instance,
+        id="http",
+        kind="http",
+        health="passing",
+        output="200 OK",
+        since_s=60.0,
+        last_run_s=2.5,
+        next_run_s=7.5,
+        took_s=0.002,
+        failures=0,
+        successes=6,
+        notes="",
     )
 
 
@@ -238,7 +259,12 @@ class FakeCommands:
         self.checks[service.id] = tuple(checks)
         if self.view is not None:
             self.view.put(an_instance(service.name, id=service.id, port=service.port))
-        return RegistrationRow(id=service.id, service=service.name, holder=holder.kind, checks=len(checks))
+        row = RegistrationRow(
+            id=service.id, service=service.name, holder=holder.kind, checks=len(checks), lease_left_s=holder.lease_s
+        )
+        if self.view is not None:
+            self.view.registered = [other for other in self.view.registered if other.id != row.id] + [row]
+        return row
 
     def deregister(self, id: str, *, now: float) -> None:
         if self.registered.pop(id, None) is None:
@@ -286,3 +312,34 @@ class FakeCommands:
 
     async def leave(self) -> None:
         self.left = True
+
+
+def a_caller(connection: int = 1, *, pid: int = 4_711, uid: int = 1_000) -> Caller:
+    return Caller(connection=connection, pid=pid, uid=uid)
+
+
+def a_conversation(commands: FakeCommands, *, caller: Caller | None = None) -> Conversation:
+    """A client of *commands* and their view, on no socket."""
+    view, counters = commands.view or FakeView(), Counters()
+    answers = Answers(view=view, commands=commands, statistics=dict)
+    watches = Watches(view=view, answers=answers, counters=counters)
+    caller = caller or a_caller()
+    return Conversation(caller, answers=answers, watches=watches, counters=counters, on_output=lambda: None)
+
+
+def said(conversation: Conversation, line: str) -> list[dict[str, object]]:
+    """Say *line* and return what is answered."""
+    conversation.receive(line.encode() + b"\n")
+    conversation.work(now=1.0)
+    data, _ = conversation.output(now=1.0)
+    return [json.loads(answer) for answer in data.splitlines()]
+
+
+def asked(conversation: Conversation, method: str, **params: object) -> dict[str, object]:
+    """Ask for *method* and return its result, or its error."""
+    [answer] = said(conversation, json.dumps({"id": 1, "method": method, "params": params}))
+    answer.pop("id")
+    [(kind, value)] = answer.items()
+    assert isinstance(value, dict)
+    assert kind in ("result", "error")
+    return value

@@ -9,9 +9,10 @@ only when there is room, and wait in their watches (`watches`) until then.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gossipd.api.dispatch import Answers, Counters
+from gossipd.api.dispatch import Answers, Caller, Counters
 from gossipd.api.encoding import RequestId
-from gossipd.api.requests import Deregister, Join, Leave, Register, Unwatch, Watch, parse_request
+from gossipd.api.methods import parse_request
+from gossipd.api.requests import Deregister, Join, Leave, Register, Unwatch, Watch
 from gossipd.api.session import Call, Fault, Session
 from gossipd.api.watches import Watcher, Watches
 from gossipd.errors import RequestError
@@ -34,18 +35,18 @@ class Asked:
 
 
 class Conversation:
-    """What *connection* said and is to hear. *on_output* is called when a watch has news after there was none."""
+    """What *caller* said and is to hear. *on_output* is called when a watch has news after there was none."""
 
     def __init__(
         self,
-        connection: int,
+        caller: Caller,
         *,
         answers: Answers,
         watches: Watches,
         counters: Counters,
         on_output: Callable[[], None],
     ) -> None:
-        self.connection = connection
+        self.caller = caller
         self._answers = answers
         self._watches = watches
         self._counters = counters
@@ -170,7 +171,7 @@ class Conversation:
             self.reply(call.id, {})
             return None
         encoding = self._session.encoding
-        result = self._answers.answer(request, encoding=encoding, connection=self.connection, now=now)
+        result = self._answers.answer(request, encoding=encoding, caller=self.caller, now=now)
         self._say(call.id, "result", result)
         if isinstance(request, Register):
             self.registered.add(request.service.id)

@@ -10,7 +10,9 @@ from typing import assert_never
 
 from gossipd.api import requests
 from gossipd.api.encoding import Encoding, plain
-from gossipd.node.view import KEPT, Commands, Holder, InstanceRow, View
+from gossipd.api.requests import CALLER, ReadRequest, WriteRequest
+from gossipd.errors import RequestError
+from gossipd.node.view import Commands, Holder, InstanceRow, View
 
 AGE_STALE_S = 0.5
 """How far the ages in a kept answer may lag: far below the second or so between two proofs of life."""
@@ -23,17 +25,14 @@ KEPT_BYTES_MAX = 16 * 1024 * 1024
 """Bytes of all kept answers: 1,024 of 16 kB, about 40 instances each. Past either cap everything is dropped and built
 anew."""
 
-ReadRequest = (
-    requests.Members
-    | requests.Services
-    | requests.Resolve
-    | requests.Register
-    | requests.Deregister
-    | requests.Info
-    | requests.Why
-    | requests.Statistics
-)
-"""What is answered at once. Watches belong to `conversation`; join and leave take time and belong to the server."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks: the number of the connection, and process and user at its other end as the kernel saw them."""
+
+    connection: int
+    pid: int
+    uid: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,7 +97,7 @@ class Answers:
     def kept_entries(self) -> int:
         return len(self._kept)
 
-    def answer(self, request: ReadRequest, *, encoding: Encoding, connection: int, now: float) -> bytes:
+    def answer(self, request: ReadRequest | WriteRequest, *, encoding: Encoding, caller: Caller, now: float) -> bytes:
         """Return the encoded result. Raises: RequestError, from Commands or View; then nothing has changed."""
         match request:
             case requests.Resolve():
@@ -113,15 +112,41 @@ class Answers:
                 return self._read("evidence", self._view.why(request.subject, now=now), encoding, now)
             case requests.Statistics():
                 return self._read("statistics", self._all_statistics(now), encoding, now)
+            case requests.Checks():
+                return self._read("checks", self._view.checks(request.id, now=now), encoding, now)
+            case requests.Registrations():
+                return self._registrations(encoding, now)
+            case _:
+                return encoding.value(plain(self._do(request, caller, now)))
+
+    def _do(self, request: WriteRequest, caller: Caller, now: float) -> dict[str, object]:
+        """Do what *request* says and return the result."""
+        commands = self._commands
+        match request:
             case requests.Register():
-                holder = KEPT if request.kept else Holder(kind="connection", connection=connection)
-                row = self._commands.register(request.service, holder=holder, now=now)
-                return encoding.value({"registration": plain(row)})
+                holder = _holder(request, caller)
+                row = commands.register(request.service, holder=holder, checks=request.checks, now=now)
+                return {"registration": row}
             case requests.Deregister():
-                self._commands.deregister(request.id, now=now)
-                return encoding.value({})
+                commands.deregister(request.id, now=now)
+            case requests.Heartbeat():
+                commands.renew(request.id, now=now)
+            case requests.CheckUpdate():
+                commands.report(request.id, request.check, request.result, now=now)
+            case requests.Drain():
+                reason, deadline_s = request.reason, request.deadline_s
+                return {"drain": commands.drain(request.id, reason=reason, deadline_s=deadline_s, now=now)}
+            case requests.Undrain():
+                commands.undrain(request.id, now=now)
+            case requests.Maintenance():
+                commands.maintain(request.id, reason=request.reason, now=now)
+            case requests.Progress():
+                return {"drain": commands.progress(request.id, request.remaining, now=now)}
+            case requests.Undamp():
+                commands.undamp(request.id, now=now)
             case _:
                 assert_never(request)
+        return {}
 
     def snapshot_rows(self, kind: str, service: str | None, *, encoding: Encoding, now: float) -> bytes:
         """Return all rows of *kind* ("instances", of *service* or of all, or "members"), encoded, unreachable ones
@@ -163,6 +188,10 @@ class Answers:
     def _read(self, name: str, found: object, encoding: Encoding, now: float) -> bytes:
         return encoding.value({name: plain(found), "view": self.trust(now=now)})
 
+    def _registrations(self, encoding: Encoding, now: float) -> bytes:
+        rows, node = self._view.registrations(now=now), self._view.node_state(now=now)
+        return encoding.value({"registrations": plain(rows), "node": plain(node), "view": self.trust(now=now)})
+
     def _all_statistics(self, now: float) -> dict[str, object]:
         statistics = plain(self._view.statistics(now=now))
         assert isinstance(statistics, dict)
@@ -193,3 +222,16 @@ class Answers:
 def _cost(kept: Kept) -> int:
     """Return the bytes that *kept* holds: the rows, and the result around a copy of them."""
     return 2 * len(kept.rows)
+
+
+def _holder(request: requests.Register, caller: Caller) -> Holder:
+    """Return who is to hold what *request* registers. Raises: RequestError."""
+    pid = request.pid
+    if pid == CALLER:
+        pid = caller.pid
+        if pid == CALLER:  # the kernel shows no process of another pid namespace
+            raise RequestError(
+                "bad_request", "params.pid=true, expected a number: the daemon does not see your process"
+            )
+    connection = caller.connection if request.holder == "connection" else None
+    return Holder(kind=request.holder, connection=connection, lease_s=request.lease_s, pid=pid, uid=caller.uid)

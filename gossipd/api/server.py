@@ -16,7 +16,7 @@ import trio
 
 from gossipd.api.backlog import Backlog
 from gossipd.api.conversation import Asked, Conversation
-from gossipd.api.dispatch import Answers, Counters
+from gossipd.api.dispatch import Answers, Caller, Counters
 from gossipd.api.encoding import JSON
 from gossipd.api.requests import Join
 from gossipd.api.socketfile import SocketFile
@@ -203,8 +203,9 @@ class _Client:
         self._socket = accepted
         self._peer = _peer_of(accepted)
         self._counters = counters
+        caller = Caller(connection=number, pid=self._peer.pid, uid=self._peer.uid)
         self._conversation = Conversation(
-            number, answers=answers, watches=watches, counters=counters, on_output=self._rouse
+            caller, answers=answers, watches=watches, counters=counters, on_output=self._rouse
         )
         self._news = trio.Event()
         self._sent = trio.Event()
@@ -215,7 +216,7 @@ class _Client:
     def row(self) -> ClientRow:
         said = self._conversation
         return ClientRow(
-            connection=said.connection,
+            connection=said.caller.connection,
             peer=self._peer,
             registered=tuple(sorted(said.registered)),
             watches=said.watches,

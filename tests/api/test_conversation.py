@@ -1,20 +1,11 @@
 """One client's side of the protocol: turns, and what is held for a client that does not read."""
 
-from gossipd.api.conversation import OUTPUT_BYTES_HIGH, REQUESTS_PER_TURN_MAX, Conversation
-from gossipd.api.dispatch import Answers, Counters
-from gossipd.api.watches import Watches
-from tests.fakes_api import FakeCommands, FakeView
-
-
-def a_conversation() -> Conversation:
-    view, counters = FakeView(), Counters()
-    answers = Answers(view=view, commands=FakeCommands(view), statistics=dict)
-    watches = Watches(view=view, answers=answers, counters=counters)
-    return Conversation(1, answers=answers, watches=watches, counters=counters, on_output=lambda: None)
+from gossipd.api.conversation import OUTPUT_BYTES_HIGH, REQUESTS_PER_TURN_MAX
+from tests.fakes_api import FakeCommands, a_conversation
 
 
 def test_a_turn_ends_after_so_many_requests_and_the_next_goes_on() -> None:
-    conversation = a_conversation()
+    conversation = a_conversation(FakeCommands())
     conversation.receive(b'{"method":"info"}\n' * (REQUESTS_PER_TURN_MAX + 1))
     conversation.work(now=1.0)
     assert (conversation.taken, conversation.waiting) == (REQUESTS_PER_TURN_MAX, True)
@@ -23,7 +14,7 @@ def test_a_turn_ends_after_so_many_requests_and_the_next_goes_on() -> None:
 
 
 def test_nothing_is_answered_while_too_many_answers_wait() -> None:
-    conversation = a_conversation()
+    conversation = a_conversation(FakeCommands())
     conversation.receive(b"{\n" * 10_000)
     while not conversation.full:
         conversation.work(now=1.0)
@@ -38,7 +29,7 @@ def test_nothing_is_answered_while_too_many_answers_wait() -> None:
 
 
 def test_bytes_of_half_a_message_are_what_is_left_when_nothing_waits() -> None:
-    conversation = a_conversation()
+    conversation = a_conversation(FakeCommands())
     conversation.receive(b'{"method":"info"}\n{"meth')
     conversation.work(now=1.0)
     assert (conversation.waiting, conversation.half_bytes) == (False, 6)

@@ -10,18 +10,26 @@ import pytest
 
 from gossipd.api.conversation import Conversation
 from gossipd.api.dispatch import Answers, Counters
-from gossipd.api.requests import METHODS, parse_request
+from gossipd.api.methods import METHODS, parse_request
 from gossipd.api.watches import Watches
 from gossipd.checks import Check
 from gossipd.node.view import Holder, RegistrationRow
 from gossipd.records import Service
-from tests.fakes_api import FakeCommands, FakeView, an_instance
+from tests.fakes_api import FakeCommands, FakeView, a_caller, a_check, an_instance, said
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "local-api.md").read_text(encoding="utf-8")
 EXAMPLES: dict[str, dict[str, object]] = {
     "resolve": {"service": "web"},
     "register": {"name": "web", "port": 8080},
     "deregister": {"id": "web"},
+    "heartbeat": {"id": "web"},
+    "check_update": {"id": "web", "status": "passing"},
+    "drain": {"id": "web", "reason": "new version", "deadline": 60},
+    "undrain": {"id": "web"},
+    "maintenance": {"id": "web", "enable": True},
+    "progress": {"id": "web", "remaining": 3},
+    "undamp": {"id": "web"},
+    "checks": {"id": "web"},
     "why": {"subject": "ann"},
 }
 
@@ -60,6 +68,7 @@ class Commands(FakeCommands):
 
 def a_conversation() -> Conversation:
     view = FakeView()
+    view.checked = [a_check()]
     commands = Commands(view)
     counters = Counters()
     answers = Answers(view=view, commands=commands, statistics=dict)
@@ -70,14 +79,7 @@ def a_conversation() -> Conversation:
         watches.flush(now=1.0)
 
     commands.publish = publish
-    return Conversation(1, answers=answers, watches=watches, counters=counters, on_output=lambda: None)
-
-
-def said(conversation: Conversation, line: str) -> list[dict[str, object]]:
-    conversation.receive(line.encode() + b"\n")
-    conversation.work(now=1.0)
-    data, _ = conversation.output(now=1.0)
-    return [json.loads(answer) for answer in data.splitlines()]
+    return Conversation(a_caller(), answers=answers, watches=watches, counters=counters, on_output=lambda: None)
 
 
 def test_the_transcript_is_answered_as_printed() -> None:

@@ -4,25 +4,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipd.api.methods import LEASE_S, METHODS, parse_request
 from gossipd.api.requests import (
-    METHODS,
+    CALLER,
+    Checks,
+    CheckUpdate,
     Deregister,
+    Drain,
+    Heartbeat,
     Info,
     Join,
     Leave,
+    Maintenance,
     Members,
+    Progress,
     Register,
+    Registrations,
     Request,
     Resolve,
     Services,
     Statistics,
+    Undamp,
+    Undrain,
     Unwatch,
     Watch,
     Why,
-    parse_request,
 )
+from gossipd.check_reading import parse_check
+from gossipd.checks import CheckResult
 from gossipd.errors import RequestError
-from gossipd.records import Service
+from gossipd.records import Health, Service
+
+PLAIN = {"name": "web", "port": 80}
+WEB = Service(name="web", id="web", port=80)
 
 FULL = {
     "name": "web",
@@ -66,9 +80,45 @@ FULL = {
                     metadata=(("a", ""), ("b", "2")),
                     weight=0,
                 ),
-                kept=True,
+                holder="kept",
             ),
         ),
+        ("register", {**PLAIN, "lease": True}, Register(service=WEB, holder="lease", lease_s=LEASE_S)),
+        ("register", {**PLAIN, "lease": "1m30s"}, Register(service=WEB, holder="lease", lease_s=90.0)),
+        ("register", {**PLAIN, "pid": True, "kept": False}, Register(service=WEB, holder="pid", pid=CALLER)),
+        ("register", {**PLAIN, "pid": 4711}, Register(service=WEB, holder="pid", pid=4711)),
+        (
+            "register",
+            {**PLAIN, "checks": ["tcp", {"http": "/health", "interval": "5s"}]},
+            Register(service=WEB, checks=(parse_check("tcp"), parse_check("http:/health@5s"))),
+        ),
+        ("heartbeat", {"id": "web"}, Heartbeat(id="web")),
+        (
+            "check_update",
+            {"id": "web", "status": "warning"},
+            CheckUpdate(id="web", result=CheckResult(health=Health.WARNING)),
+        ),
+        (
+            "check_update",
+            {"id": "web", "check": "ttl", "status": "critical", "output": "no\ndisk"},
+            CheckUpdate(id="web", check="ttl", result=CheckResult(health=Health.CRITICAL, output="no\ndisk")),
+        ),
+        ("drain", {}, Drain()),
+        (
+            "drain",
+            {"id": "web", "reason": "new", "deadline": "5m"},
+            Drain(id="web", reason="new", deadline_s=300.0),
+        ),
+        ("undrain", {"id": "web"}, Undrain(id="web")),
+        ("undrain", {}, Undrain()),
+        ("maintenance", {"enable": True}, Maintenance(reason="")),
+        ("maintenance", {"id": "web", "enable": True, "reason": "disk"}, Maintenance(id="web", reason="disk")),
+        ("maintenance", {"id": "web", "enable": False}, Maintenance(id="web", reason=None)),
+        ("progress", {"id": "web", "remaining": 0}, Progress(id="web", remaining=0)),
+        ("undamp", {"id": "web"}, Undamp(id="web")),
+        ("checks", {}, Checks()),
+        ("checks", {"id": "web"}, Checks(id="web")),
+        ("registrations", {}, Registrations()),
         ("deregister", {"id": "web-1"}, Deregister(id="web-1")),
         ("watch", {}, Watch(services=True)),
         ("watch", {"service": "web"}, Watch(service="web")),
@@ -119,6 +169,33 @@ def test_right_parameters_become_a_request(method: str, params: dict[str, object
         ("register", {"name": "web", "port": 80, "kept": "yes"}, "bad_request", ["params.kept='yes'"]),
         ("register", {"name": "web", "port": 80, "address": "no host"}, "bad_request", ["params.address="]),
         ("register", {"name": "web", "port": 80, "protocol": "T P"}, "bad_request", ["params.protocol="]),
+        ("register", {**PLAIN, "lease": False}, "bad_request", ["params.lease=false", "true, or"]),
+        ("register", {**PLAIN, "lease": 0}, "bad_request", ["params.lease=0", "0.1 to 86400 seconds"]),
+        ("register", {**PLAIN, "lease": "soon"}, "bad_request", ["params.lease='soon'", "'1m30s'"]),
+        ("register", {**PLAIN, "pid": 0}, "bad_request", ["params.pid=0", "1 to 4194304"]),
+        ("register", {**PLAIN, "pid": False}, "bad_request", ["params.pid=false", "true for your own"]),
+        ("register", {**PLAIN, "pid": 5, "kept": True}, "bad_request", ["params has pid and kept", "one of them"]),
+        ("register", {**PLAIN, "checks": "tcp"}, "bad_request", ["params.checks='tcp'", "a list of checks"]),
+        ("register", {**PLAIN, "checks": [{"tcp": 0}]}, "bad_request", ["params.checks[0].tcp=0", "1 to 65535"]),
+        ("register", {**PLAIN, "checks": [{"pop3": 1}]}, "bad_request", ["params.checks[0]: unknown key 'pop3'"]),
+        ("heartbeat", {}, "bad_request", ["params.id is missing"]),
+        ("check_update", {"id": "web"}, "bad_request", ["params.status is missing"]),
+        (
+            "check_update",
+            {"id": "web", "status": "ok"},
+            "bad_request",
+            ["params.status='ok'", "passing, warning, critical"],
+        ),
+        ("check_update", {"id": "web", "status": []}, "bad_request", ["params.status=a list of 0"]),
+        ("check_update", {"id": "web", "status": "passing", "output": 1}, "bad_request", ["params.output=1"]),
+        ("drain", {"deadline": -1}, "bad_request", ["params.deadline=-1", "0 to 2592000 seconds"]),
+        ("drain", {"reason": "x" * 257}, "bad_request", ["params.reason='xxx", "0 to 256 bytes"]),
+        ("drain", {"reason": "a\nb"}, "bad_request", ["params.reason=", "no control characters"]),
+        ("drain", {"id": None}, "bad_request", ["params.id=null"]),
+        ("maintenance", {}, "bad_request", ["params.enable is missing"]),
+        ("maintenance", {"enable": 1}, "bad_request", ["params.enable=1", "true or false"]),
+        ("maintenance", {"enable": False, "reason": "x"}, "bad_request", ["params.reason='x'", "nothing where"]),
+        ("progress", {"id": "web", "remaining": -1}, "bad_request", ["params.remaining=-1", "0 to"]),
         ("watch", {"service": "web", "services": True}, "bad_request", ["params.services=true"]),
         ("watch", {"services": False}, "bad_request", ["params.services=false"]),
         ("unwatch", {"id": None}, "bad_request", ["params.id=null"]),
