@@ -353,12 +353,15 @@ def _compared(kind: str, found: Found, latency: Mapping[str, float]) -> list[Ver
     slow = 100 * latency["gossipd"] / latency["SWIM"]
     best = false["gossipd"] <= 1.53 and slow <= 84.5
     anyone = _percent(kind, "Lifeguard", "any", found)
+    guard, swim = ([float(count.false) for count in found[kind, name]] for name in ("Lifeguard", "SWIM"))
+    ratio = paired_ratio(guard, swim)
+    claim = f"{kind}: Lifeguard's FP by SWIM's (95 %: {100 * ratio.low:.2g} to {100 * ratio.high:.2g} %)"
     few = sum(count.healthy for count in found[kind, "gossipd"])
     return [
         holds(
             f"{kind}: order of the five on FP, but for what is within 95 %", ordered, ours=shown, wanted="this order"
         ),
-        between(f"{kind}: Lifeguard's FP, percent of SWIM's", false["Lifeguard"], low=0.8, high=3, unit=" %"),
+        between(claim, false["Lifeguard"], low=0.8, high=3, unit=" %"),
         _healthy_verdict(kind, found),
         between(f"{kind}: Lifeguard's messages", messages, low=105, high=115, unit=" % of SWIM's"),
         at_most(f"{kind}: Lifeguard's bytes", octets, wanted=100, unit=" % of SWIM's"),

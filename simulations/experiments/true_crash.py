@@ -8,7 +8,7 @@ wants alpha - 2, as its code and gossipd's do: as many at alpha 5, none at alpha
 as can be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -70,33 +70,32 @@ def measure(
     seen = Detections()
     world.watch(seen)
     world.run(3.0)
-    crashed: dict[int, float] = {}
-    down: set[int] = set()
-    due = [world.now + world.rng.uniform(0, 4) for _ in range(min(DOWN_AT_ONCE, max(1, members // 8)))]
     took: list[tuple[float, float, float]] = []
-    begun = 0
     while len(took) < crashes:
-        world.run_to(min([world.now + 0.1, *due]))
-        for victim in [victim for victim in crashed if victim in seen.gone]:
-            at = crashed.pop(victim)
-            took.append((seen.suspected[victim] - at, seen.dead[victim] - at, seen.gone[victim] - at))
-            world.schedule(world.now + 2.0, _restart, world, victim, down)
-            due.append(world.now + 5.0 + world.rng.random())
-        for at in [at for at in due if at <= world.now]:
-            due.remove(at)
-            if begun < crashes:
-                begun += 1
-                victim = world.rng.choice([host.number for host in world.running() if host.number not in down])
-                down.add(victim)
-                seen.expect(victim)
-                crashed[victim] = world.now
-                world.stop(victim)
+        few = min(DOWN_AT_ONCE, max(1, members // 8), crashes - len(took))
+        victims = world.rng.sample(range(members), few)
+        at = {victim: world.now + world.rng.uniform(0, 4) for victim in victims}
+        for victim, crash_at in at.items():
+            world.schedule(crash_at, _crash, world, victim, seen)
+        while len(seen.gone) < few:
+            world.run(0.5)
+        took += [(seen.suspected[of] - at[of], seen.dead[of] - at[of], seen.gone[of] - at[of]) for of in victims]
+        _restart(world, victims, seen)
     return took
 
 
-def _restart(world: World, victim: int, down: set[int]) -> None:
-    world.start(victim, seeds=(world.running()[0].number,))
-    world.schedule(world.now + 3.0, lambda *_: down.discard(victim))
+def _crash(world: World, victim: int, seen: Detections) -> None:
+    seen.expect(victim)
+    world.stop(victim)
+
+
+def _restart(world: World, victims: Sequence[int], seen: Detections) -> None:
+    """Let all come back, and time pass, before the next may crash: who knows few members yet waits less before a verdict."""
+    seen.gone.clear()
+    world.run(2.0)
+    for victim in victims:
+        world.start(victim, seeds=(world.running()[0].number,))
+    world.run(3.0 + world.rng.random())
 
 
 def modelled(alpha: float, members: int = MEMBERS, *, draws: int = 200_000) -> Summary:
