@@ -148,3 +148,44 @@ class CatalogShows:
                 if inside.answered_port(host.node, world.hosts[owner].name, key) != self.port:
                     return False
         return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Every well-running host (of *observers*) answers with *ready* ready instances of web, *degraded* of all it answers with."""
+
+    ready: int
+    degraded: int | None = 0
+    """None: however many."""
+    observers: Hosts | None = None
+
+    def __str__(self) -> str:
+        who = "everybody" if self.observers is None else named(self.observers)
+        marked = "" if self.degraded is None else f", {self.degraded} degraded"
+        return f"{who} to answer with {self.ready} ready instances{marked}"
+
+    def holds(self, world: World) -> bool:
+        for number in range(len(world.hosts)) if self.observers is None else self.observers:
+            host = world.hosts[number]
+            if host.node is None or not host.well:
+                continue
+            rows = host.node.view.instances(service="web", now=host.clock(world.now))
+            degraded = sum(row.degraded for row in rows)
+            if sum(row.ready for row in rows) != self.ready or self.degraded not in (None, degraded):
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutsShown:
+    """Each of *observers* has shown so many cuts in its answers since it started."""
+
+    observers: Hosts
+    times: int
+
+    def __str__(self) -> str:
+        return f"{named(self.observers)} to have shown {self.times} cut{'s' if self.times != 1 else ''}"
+
+    def holds(self, world: World) -> bool:
+        nodes = [world.hosts[number].node for number in self.observers]
+        return all(node is not None and inside.machines(node).guard.cuts_shown == self.times for node in nodes)

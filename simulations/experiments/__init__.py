@@ -2,6 +2,7 @@
 
 from simulations.experiments import (
     asymmetric,
+    cuts,
     first_detection,
     lifeguard,
     load,
@@ -22,5 +23,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     "asymmetric": asymmetric.EXPERIMENT,
     "load": load.EXPERIMENT,
     "uniform-loss": uniform_loss.EXPERIMENT,
+    "cuts": cuts.EXPERIMENT,
 }
-"""By name, in the order of `papers.md` section 9."""
+"""By name, in the order of `papers.md` section 9; cuts is ours."""

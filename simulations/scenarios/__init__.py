@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from simulations.scenarios import (
     bridge,
+    coherent_cut,
+    cut_minority,
     few_cut_off,
     flapping_check,
     flapping_cut,
@@ -34,6 +36,7 @@ from simulations.steps import Story
 STORIES: dict[str, Callable[[int], Story]] = {
     "halves": halves.story,
     "ninety_nine_one": ninety_nine_one.story,
+    "cut_minority": cut_minority.story,
     "single": single.story,
     "few_cut_off": few_cut_off.story,
     "three_way": three_way.story,
@@ -48,6 +51,7 @@ STORIES: dict[str, Callable[[int], Story]] = {
     "rolling_restart": rolling_restart.story,
     "mass_restart": mass_restart.story,
     "mass_crash": mass_crash.story,
+    "coherent_cut": coherent_cut.story,
     "rack_crash": rack_crash.story,
     "join_storm": join_storm.story,
     "slow_nodes": slow_nodes.story,

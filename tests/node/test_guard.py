@@ -103,7 +103,9 @@ def test_a_service_that_lived_on_the_rack_alone_is_kept_marked_and_goes_in_the_e
         row.what.startswith("guard: the last ready instances fell silent with 3 nodes") for row in evidence.history
     )
     assert any("suspect -> failed" in row.what for row in evidence.history)
-    net.run_until(lambda: first.view.services(now=net.now)[0].ready == 0, within_s=40)
+    reader = Reader(net, first)
+    run(net, [reader], LOCAL.guard.hold_s)
+    assert reader.counts() == [3, 0]
     assert {(row.status, row.degraded) for row in web(first, net).values()} == {("unreachable", False)}
     assert first.view.statistics(now=net.now).instances_kept == 0
 
@@ -141,6 +143,15 @@ def test_a_cut_minority_keeps_its_answers_marked_and_the_heal_clears_the_marks_w
     for reader in readers:
         assert set(reader.counts()) == {12}
         assert set(reader.answers[-1][1].values()) == {"passing"}
+
+
+def test_what_we_slept_through_is_no_time_in_which_the_others_were_silent() -> None:
+    net, nodes = a_cluster(3, config=LOCAL, service_on=[2])
+    net.crash(nodes[2])
+    net.run_until(lambda: web(nodes[0], net)["n2"].degraded, within_s=20)
+    net.now += 10 * LOCAL.guard.hold_s
+    net.do(nodes[0], nodes[0].handle_timer(now=net.now))
+    assert web(nodes[0], net)["n2"].degraded
 
 
 def test_an_owner_that_restarts_is_answered_all_along() -> None:

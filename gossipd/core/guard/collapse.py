@@ -12,6 +12,7 @@ What was lost before the guard began is not brought back: that would be one more
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Protocol
 
 from gossipd.config import GuardConfig
@@ -275,9 +276,8 @@ class Collapse:
         return ready
 
     def _prune(self, losses: _Losses, *, now: float) -> None:
-        for instance, at in list(losses.lost.items()):
-            if at + self._config.window_s > now:  # as `_arm` adds it up, or it could be due and not over
-                break
+        over = takewhile(lambda loss: loss[1] + self._config.window_s <= now, losses.lost.items())
+        for instance, _ in list(over):  # added up as in `_window_ends`: what is due must be over
             del losses.lost[instance]
 
     def _arm(self, name: str, losses: _Losses) -> None:

@@ -126,6 +126,34 @@ def test_one_that_leaves_by_itself_is_no_loss() -> None:
     assert (scene.shown(), scene.causes()) == ({"n2": "ready"}, [])
 
 
+def test_those_who_leave_count_no_more_among_the_ready() -> None:
+    scene = Scene()
+    scene.start(4)
+    scene.die("n0")
+    scene.member("n1", LEFT)
+    scene.die("n2")
+    assert scene.shown() == {"n0": "gone", "n2": "degraded", "n3": "ready"}
+
+
+def test_a_guarded_service_loses_nothing_to_silence_also_when_its_window_is_over() -> None:
+    scene = Scene()
+    scene.start(20)
+    scene.die(*(f"n{at}" for at in range(11)))
+    scene.pass_time(70.0)
+    scene.die("n19")
+    assert scene.shown()["n19"] == "degraded"
+
+
+def test_while_isolated_what_is_kept_is_not_given_up_for_a_replacement() -> None:
+    scene = Scene()
+    scene.start(1)
+    scene.die("n0")
+    scene.isolate(True)
+    scene.member("m0", ALIVE)
+    scene.publish("m0")
+    assert scene.shown() == {"m0": "degraded", "n0": "degraded"}
+
+
 def test_one_that_leaves_after_all_is_kept_no_longer() -> None:
     scene = Scene()
     scene.start(1)
