@@ -261,7 +261,8 @@ class Client:
 def _result(message: dict[str, object]) -> dict[str, object]:
     error, result = message.get("error"), message.get("result")
     if isinstance(error, dict):
-        raise RequestError(str(error.get("code")), str(error.get("message")))
+        details = {key: value for key, value in error.items() if key not in ("code", "message")}
+        raise RequestError(str(error.get("code")), str(error.get("message")), details=details)
     if not isinstance(result, dict):
         raise RequestError("bad_answer", "the answer has neither a result nor an error")
     return result

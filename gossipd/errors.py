@@ -4,6 +4,7 @@
 A broken invariant of our own is an `assert`, and is never caught.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -72,8 +73,12 @@ class OwnStream(ReplayedPacket):
 
 
 class RequestError(GossipdError):
-    """A local request cannot be carried out. Nothing has changed; `code` is stable, the message is for people."""
+    """A local request cannot be carried out. Nothing has changed; `code` is stable, the message is for people.
 
-    def __init__(self, code: str, message: str) -> None:
+    `details`: what else programs may want to know, in plain values.
+    """
+
+    def __init__(self, code: str, message: str, *, details: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.details: Mapping[str, object] = details or {}

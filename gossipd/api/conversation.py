@@ -148,7 +148,8 @@ class Conversation:
         self._counters.errors += 1
         if error.code == "bad_frame":
             self._counters.bad_frames += 1
-        self._say(id, "error", self._session.encoding.value({"code": error.code, "message": str(error)}))
+        body = {"code": error.code, "message": str(error), **error.details}
+        self._say(id, "error", self._session.encoding.value(body))
 
     def close(self, *, reason: str) -> None:
         """End every watch and say why."""

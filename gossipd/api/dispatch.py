@@ -1,29 +1,15 @@
-"""A checked request becomes an encoded result: reads from the View, with their trust (D9); writes through Commands.
-
-What is asked again and again (`resolve`, snapshots of watches) is encoded once and kept, by what was asked and in which
-encoding, until the view's index moves on or it is AGE_STALE_S old, because its ages go on growing.
-"""
+"""A checked request becomes an encoded result: reads from the View, with their trust (D9); writes through Commands."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from gossipd.api import requests
+from gossipd.api import choosing, requests
 from gossipd.api.encoding import Encoding, plain
+from gossipd.api.kept import Kept, KeptAnswers
 from gossipd.api.requests import CALLER, ReadRequest, WriteRequest
 from gossipd.errors import RequestError
-from gossipd.node.view import Commands, Holder, InstanceRow, View
-
-AGE_STALE_S = 0.5
-"""How far the ages in a kept answer may lag: far below the second or so between two proofs of life."""
-
-KEPT_ENTRIES_MAX = 1_024
-"""Answers kept: every (service, parameters, encoding) of a busy host, and a bound on asking for names that do not
-exist."""
-
-KEPT_BYTES_MAX = 16 * 1024 * 1024
-"""Bytes of all kept answers: 1,024 of 16 kB, about 40 instances each. Past either cap everything is dropped and built
-anew."""
+from gossipd.node.view import Commands, Holder, View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +40,6 @@ class Counters:
     """Times a watcher fell behind and was given a fresh snapshot."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Kept:
-    """Rows as bytes, and the view that goes with them as of *viewed_at*."""
-
-    index: int
-    made_at: float
-    rows: bytes
-    owners: list[str]
-    viewed_at: float = -1.0
-    result: bytes = b""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _All:
     """What a watch begins with: the instances of one service or of all, or the members."""
@@ -90,8 +64,7 @@ class Answers:
         self._commands = commands
         self._statistics = statistics
         self._shell = shell
-        self._kept: dict[tuple[object, Encoding], Kept] = {}
-        self._kept_bytes = 0
+        self._kept = KeptAnswers()
 
     @property
     def kept_entries(self) -> int:
@@ -151,12 +124,12 @@ class Answers:
     def snapshot_rows(self, kind: str, service: str | None, *, encoding: Encoding, now: float) -> bytes:
         """Return all rows of *kind* ("instances", of *service* or of all, or "members"), encoded, unreachable ones
         included."""
-        key = _All(kind=kind, service=service)
-        kept = self._fresh((key, encoding), now)
+        view, key = self._view, (_All(kind=kind, service=service), encoding)
+        kept = self._kept.get(key, index=view.index, now=now)
         if kept is None:
-            view = self._view
             rows = view.members(now=now) if kind == "members" else view.instances(service=service, now=now)
-            kept = self._keep((key, encoding), encoding.value(plain(rows)), [], now)
+            made = Kept(index=view.index, made_at=now, rows=encoding.value(plain(rows)), owners=[])
+            kept = self._kept.put(key, made)
         return kept.rows
 
     def trust(self, *, now: float) -> object:
@@ -164,26 +137,32 @@ class Answers:
         return plain(self._view.trust(now=now))
 
     def _resolve(self, request: requests.Resolve, encoding: Encoding, now: float) -> bytes:
-        kept = self._fresh((request, encoding), now)
+        kept = self._kept.get((request, encoding), index=self._view.index, now=now)
         if kept is None:
-            rows = self._chosen(request, now)
-            owners = sorted({row.node for row in rows})
-            kept = self._keep((request, encoding), encoding.value(plain(rows)), owners, now)
+            kept = self._kept.put((request, encoding), self._chosen(request, encoding, now))
         if kept.viewed_at != now:  # requests that were read together have the same now
-            view = plain(self._view.trust(owners=kept.owners, now=now))
+            kept.trust = self._view.trust(owners=kept.owners, now=now)
             kept.viewed_at = now
-            kept.result = encoding.mapping((("instances", kept.rows), ("view", encoding.value(view))))
+            view = encoding.value(plain(kept.trust))
+            kept.result = encoding.mapping((("instances", kept.rows), ("view", view)))
+        if kept.degraded or request.demand is not None:
+            _require(kept, request.demand)
         return kept.result
 
-    def _chosen(self, request: requests.Resolve, now: float) -> list[InstanceRow]:
-        """Return the instances asked for: passing ones first, then by node and id."""
-        rows = self._view.instances(service=request.service, now=now)
-        if request.tag is not None:
-            rows = [row for row in rows if request.tag in row.tags]
-        passing = [row for row in rows if row.status == "passing"]
-        if request.include_unreachable:
-            passing += [row for row in rows if row.status != "passing"]
-        return passing[: request.limit]
+    def _chosen(self, request: requests.Resolve, encoding: Encoding, now: float) -> Kept:
+        """Return the instances asked for, encoded."""
+        view, where = self._view, request.where
+        known = choosing.matching(view.instances(service=request.service, now=now), where)
+        labels = view.info(now=now).labels if request.near else {}
+        rows = choosing.choose(request, known, here=(labels.get("zone"), labels.get("region")))
+        shows_all = where is not None and where.status is not None and len(where.status) == len(choosing.STATUSES)
+        return Kept(
+            index=view.index,
+            made_at=now,
+            rows=encoding.value(plain(rows)),
+            owners=sorted({row.node for row in rows}),
+            degraded=sum(row.degraded for row in rows) if view.guard_policy == "refuse" and not shows_all else 0,
+        )
 
     def _read(self, name: str, found: object, encoding: Encoding, now: float) -> bytes:
         return encoding.value({name: plain(found), "view": self.trust(now=now)})
@@ -197,31 +176,26 @@ class Answers:
         assert isinstance(statistics, dict)
         return {**statistics, "api": dict(self._statistics()), "shell": plain(dict(self._shell()))}
 
-    def _fresh(self, key: tuple[object, Encoding], now: float) -> Kept | None:
-        kept = self._kept.get(key)
-        if kept is None or kept.index != self._view.index or now - kept.made_at >= AGE_STALE_S:
-            return None
-        return kept
 
-    def _keep(self, key: tuple[object, Encoding], rows: bytes, owners: list[str], now: float) -> Kept:
-        """Return the new entry; an answer too large to share the room with others is made but not kept."""
-        kept = Kept(index=self._view.index, made_at=now, rows=rows, owners=owners)
-        former = self._kept.pop(key, None)
-        if former is not None:
-            self._kept_bytes -= _cost(former)
-        if _cost(kept) > KEPT_BYTES_MAX // 4:
-            return kept
-        if len(self._kept) >= KEPT_ENTRIES_MAX or self._kept_bytes + _cost(kept) > KEPT_BYTES_MAX:
-            self._kept.clear()
-            self._kept_bytes = 0
-        self._kept[key] = kept
-        self._kept_bytes += _cost(kept)
-        return kept
-
-
-def _cost(kept: Kept) -> int:
-    """Return the bytes that *kept* holds: the rows, and the result around a copy of them."""
-    return 2 * len(kept.rows)
+def _require(kept: Kept, demand: requests.Demand | None) -> None:
+    """Raise RequestError if *kept* is not as good as *demand* says, or as the guard's policy does."""
+    trust = kept.trust
+    assert trust is not None
+    details = {"view": plain(trust)}
+    if kept.degraded:
+        message = f"the nodes of {kept.degraded} of the instances may be gone, and guard.policy is 'refuse'"
+        raise RequestError("degraded", message, details=details)
+    if demand is None:
+        return
+    age_s, alive = trust.stalest_owner_age_s, trust.members_alive
+    if demand.max_age_s is not None and age_s > demand.max_age_s:
+        message = (
+            f"an owner was last vouched for {age_s:.3f} s ago, expected at most params.max_age={demand.max_age_s:g}"
+        )
+        raise RequestError("stale", message, details=details)
+    if demand.min_members is not None and alive < demand.min_members:
+        message = f"{alive} members are believed alive, expected at least params.min_members={demand.min_members}"
+        raise RequestError("few_members", message, details=details)
 
 
 def _holder(request: requests.Register, caller: Caller) -> Holder:

@@ -4,19 +4,23 @@ reference page is checked."""
 from collections.abc import Callable, Mapping
 
 from gossipd.api import requests
+from gossipd.api.choosing import STATUSES
 from gossipd.api.params import Params, nearest, shown, wrong
 from gossipd.api.requests import Request
 from gossipd.check_reading import HEALTHS, read_checks
 from gossipd.checks import CheckResult
 from gossipd.errors import RequestError
 from gossipd.limits import (
+    AGE_S_MAX,
     CHECK_INTERVAL_S_MAX,
     CHECK_INTERVAL_S_MIN,
     CHECK_OUTPUT_BYTES_MAX,
     DRAIN_S_MAX,
     INTEGER_MAX,
     LABEL_KEY_BYTES_MAX,
+    LABEL_VALUE_BYTES_MAX,
     LABELS_MAX,
+    MEMBERS_MAX,
     REASON_BYTES_MAX,
     RECORDS_MAX,
     SEEDS_MAX,
@@ -48,11 +52,49 @@ def _services(_params: Params) -> Request:
 
 
 def _resolve(params: Params) -> Request:
+    service = params.label("service")
+    if len(params) == 1:  # what is asked most, and must be quick
+        return requests.Resolve(service=service)
     return requests.Resolve(
-        service=params.label("service"),
-        tag=params.text("tag", bytes_max=LABEL_KEY_BYTES_MAX) if params.has("tag") else None,
-        include_unreachable=params.flag("include_unreachable"),
+        service=service,
+        where=_where(params),
+        near=params.flag("near"),
         limit=params.integer("limit", low=1, high=RECORDS_MAX) if params.has("limit") else None,
+        demand=_demand(params),
+    )
+
+
+def _where(params: Params) -> requests.Where | None:
+    tags = params.texts("tags", entries_max=LABELS_MAX, bytes_max=LABEL_KEY_BYTES_MAX) if params.has("tags") else []
+    where = requests.Where(
+        tags=tuple(sorted(tags)),
+        metadata=tuple(sorted(params.mapping("metadata").items())) if params.has("metadata") else (),
+        status=_status(params) if params.has("status") else None,
+        zone=params.text("zone", bytes_max=LABEL_VALUE_BYTES_MAX) if params.has("zone") else None,
+        node=params.label("node") if params.has("node") else None,
+    )
+    return None if where == requests.Where() else where
+
+
+def _status(params: Params) -> tuple[str, ...]:
+    value = params.value("status")
+    if value == "any":
+        return tuple(STATUSES)
+    expected = f"'any', or a list of {', '.join(STATUSES)}"
+    if type(value) is not list or not value:
+        raise wrong("params.status", value, expected)
+    for at, word in enumerate(value):
+        if type(word) is not str or word not in STATUSES or word in value[:at]:
+            raise wrong(f"params.status[{at}]", word, f"one of {', '.join(STATUSES)}, none twice")
+    return tuple(sorted(value, key=STATUSES.__getitem__))
+
+
+def _demand(params: Params) -> requests.Demand | None:
+    if not (params.has("max_age") or params.has("min_members")):
+        return None
+    return requests.Demand(
+        max_age_s=params.seconds("max_age", low=0, high=AGE_S_MAX) if params.has("max_age") else None,
+        min_members=params.integer("min_members", low=1, high=MEMBERS_MAX) if params.has("min_members") else None,
     )
 
 
@@ -226,11 +268,12 @@ def _statistics(_params: Params) -> Request:
 
 
 _SERVICE_PARAMS = ("name", "id", "port", "address", "protocol", "tags", "metadata", "weight", "checks")
+_FILTERS = ("tags", "metadata", "status", "zone", "node")
 
 METHODS: Mapping[str, tuple[tuple[str, ...], Callable[[Params], Request]]] = {
     "members": ((), _members),
     "services": ((), _services),
-    "resolve": (("service", "tag", "include_unreachable", "limit"), _resolve),
+    "resolve": (("service", *_FILTERS, "near", "limit", "max_age", "min_members"), _resolve),
     "register": ((*_SERVICE_PARAMS, "lease", "pid", "kept"), _register),
     "deregister": (("id",), _deregister),
     "heartbeat": (("id",), _heartbeat),

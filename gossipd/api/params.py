@@ -21,6 +21,9 @@ class Params:
     def __init__(self, given: Mapping[str, object]) -> None:
         self._given = given
 
+    def __len__(self) -> int:
+        return len(self._given)
+
     def has(self, name: str) -> bool:
         return name in self._given
 

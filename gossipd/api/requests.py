@@ -21,13 +21,39 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """What an instance must be like: *tags* and *metadata* to have, a *zone*, a *node*, and its *status*; None: any.
+
+    *status* None: ready.
+    """
+
+    tags: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+    status: tuple[str, ...] | None = None
+    zone: str | None = None
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """How good an answer must be: no owner in it unheard of for more than *max_age_s*, so many members believed alive."""
+
+    max_age_s: float | None = None
+    min_members: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolve:
-    """The instances of *service*, with *tag* if given, at most *limit*; the unreachable only if asked for."""
+    """The instances of *service*, at most *limit*; with *near* those of the own zone first, and no others if these suffice.
+
+    *where* None: the ready ones. *demand* None: whatever is known.
+    """
 
     service: str
-    tag: str | None = None
-    include_unreachable: bool = False
+    where: Where | None = None
+    near: bool = False
     limit: int | None = None
+    demand: Demand | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

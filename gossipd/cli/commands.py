@@ -44,23 +44,38 @@ def services(socket: str | None, as_json: bool) -> None:
 @click.command(short_help="Print who serves something: address:port, a line each.")
 @click.argument("service", shell_complete=_SERVICES)
 @doors.reading
-@click.option("--tag", help="Only instances with this tag.")
-@click.option("--all", "everything", is_flag=True, help="Also instances whose node is believed failed.")
+@click.option("--tag", "tags", multiple=True, help="Only instances with this tag; repeatable: with all of them.")
+@click.option("--near", is_flag=True, help="Those of this node's zone first, and no others if these suffice.")
+@click.option("--all", "everything", is_flag=True, help="Also instances that are not ready, whatever their status.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many instances.")
 def resolve(
-    socket: str | None, as_json: bool, service: str, tag: str | None, everything: bool, limit: int | None
+    socket: str | None,
+    as_json: bool,
+    service: str,
+    tags: tuple[str, ...],
+    near: bool,
+    everything: bool,
+    limit: int | None,
 ) -> int:
-    """Print the instances of SERVICE, one a line: address:port, node, id, status, protocol, tags.
+    """Print the ready instances of SERVICE, one a line: address:port, node, id, status, protocol, tags.
 
     Passing instances come first. Exits with 1 if there is no instance to print.
     """
-    answer = doors.ask(socket, "resolve", service=service, tag=tag, include_unreachable=everything or None, limit=limit)
+    wanted = list(dict.fromkeys(tags))
+    asked: dict[str, Any] = {
+        "tags": wanted or None,
+        "status": "any" if everything else None,
+        "near": near or None,
+        "limit": limit,
+    }
+    answer = doors.ask(socket, "resolve", service=service, **asked)
     found = answer["instances"]
     if as_json or found:
         _show(answer, lambda: render.instances(found, colour=doors.colourful()), as_json=as_json)
     else:
-        kind = "instance" if everything else "passing instance"
-        click.echo(f"gossipd: no {kind} of {service}{f' with tag {tag}' if tag else ''}", err=True)
+        kind = "instance" if everything else "ready instance"
+        tagged = f" with {', '.join(wanted)}" if wanted else ""
+        click.echo(f"gossipd: no {kind} of {service}{tagged}", err=True)
         footer = render.footer(answer.get("view"))
         if footer is not None:
             click.echo(footer, err=True)

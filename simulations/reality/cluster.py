@@ -129,7 +129,7 @@ class Daemon:
 
     def instances(self, service: str) -> list[dict[str, Any]]:
         """Return the rows of *service*, the unreachable ones too."""
-        rows: list[dict[str, Any]] = self.call("resolve", service=service, include_unreachable=True)["instances"]
+        rows: list[dict[str, Any]] = self.call("resolve", service=service, status="any")["instances"]
         return rows
 
     def passing(self, service: str) -> set[str]:

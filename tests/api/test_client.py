@@ -61,7 +61,7 @@ def test_a_call_returns_the_result(tmp_path: Path) -> None:
         info = client.call("info")["info"]
         assert isinstance(info, dict)
         assert info["name"] == "ann"
-        assert client.call("resolve", service="web", tag=None)["instances"] == []
+        assert client.call("resolve", service="web", tags=None)["instances"] == []
 
 
 def test_an_error_of_the_daemon_is_raised_with_its_code_and_the_client_goes_on(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gossipd.api.watches import Watches
 from gossipd.checks import Check
 from gossipd.node.view import Holder, RegistrationRow
 from gossipd.records import Service
-from tests.fakes_api import FakeCommands, FakeView, a_caller, a_check, an_instance, said
+from tests.fakes_api import FakeCommands, FakeView, a_caller, a_check, an_instance, asked, said
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "local-api.md").read_text(encoding="utf-8")
 EXAMPLES: dict[str, dict[str, object]] = {
@@ -119,6 +119,15 @@ def test_the_statistics_have_the_fields_of_their_example() -> None:
     result["statistics"].pop("api")
     assert result["statistics"].pop("shell") == {}
     assert shape(result) == shape(example)
+
+
+@pytest.mark.parametrize(("code", "method", "params"), [("stale", "resolve", {"service": "web", "max_age": 0.1})])
+def test_an_error_is_answered_as_printed(code: str, method: str, params: dict[str, object]) -> None:
+    conversation = a_conversation()
+    asked(conversation, "register", name="web", port=1)
+    error = asked(conversation, method, **params)
+    assert error["code"] == code
+    assert shape(error) == shape(json.loads(dict(blocks("error"))[code]))
 
 
 def test_every_method_and_every_parameter_is_on_the_page_and_no_other() -> None:

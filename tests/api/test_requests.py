@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipd.api.choosing import STATUSES
 from gossipd.api.methods import LEASE_S, METHODS, parse_request
 from gossipd.api.requests import (
     CALLER,
     Checks,
     CheckUpdate,
+    Demand,
     Deregister,
     Drain,
     Heartbeat,
@@ -28,6 +30,7 @@ from gossipd.api.requests import (
     Undrain,
     Unwatch,
     Watch,
+    Where,
     Why,
 )
 from gossipd.check_reading import parse_check
@@ -62,8 +65,24 @@ FULL = {
         ("resolve", {"service": "web"}, Resolve(service="web")),
         (
             "resolve",
-            {"service": "web", "tag": "v1", "include_unreachable": True, "limit": 3},
-            Resolve(service="web", tag="v1", include_unreachable=True, limit=3),
+            {"service": "web", "tags": ["v2", "v1"], "metadata": {"a": "1"}, "zone": "z", "node": "ann", "limit": 3},
+            Resolve(
+                service="web",
+                where=Where(tags=("v1", "v2"), metadata=(("a", "1"),), zone="z", node="ann"),
+                limit=3,
+            ),
+        ),
+        ("resolve", {"service": "web", "status": "any"}, Resolve(service="web", where=Where(status=tuple(STATUSES)))),
+        (
+            "resolve",
+            {"service": "web", "status": ["draining", "passing"], "near": True},
+            Resolve(service="web", where=Where(status=("passing", "draining")), near=True),
+        ),
+        ("resolve", {"service": "web", "tags": [], "metadata": {}, "near": False}, Resolve(service="web")),
+        (
+            "resolve",
+            {"service": "web", "max_age": "500ms", "min_members": 3},
+            Resolve(service="web", demand=Demand(max_age_s=0.5, min_members=3)),
         ),
         ("register", {"name": "web", "port": 80}, Register(service=Service(name="web", id="web", port=80))),
         (
@@ -150,9 +169,25 @@ def test_right_parameters_become_a_request(method: str, params: dict[str, object
         ("resolve", {"service": "web", "limit": 0}, "bad_request", ["params.limit=0", "1 to 200000"]),
         ("resolve", {"service": "web", "limit": True}, "bad_request", ["params.limit=true"]),
         ("resolve", {"service": "web", "limit": 1.0}, "bad_request", ["params.limit=1.0"]),
-        ("resolve", {"service": "web", "include_unreachable": 1}, "bad_request", ["=1, expected true or false"]),
-        ("resolve", {"service": "web", "tag": ""}, "bad_request", ["params.tag=''", "1 to 128 bytes"]),
-        ("resolve", {"service": "web", "tag": b"v1"}, "bad_request", ["params.tag=bytes"]),
+        ("resolve", {"service": "web", "near": 1}, "bad_request", ["params.near=1, expected true or false"]),
+        ("resolve", {"service": "web", "tag": "v1"}, "bad_request", ["'tag'", "perhaps 'tags'"]),
+        ("resolve", {"service": "web", "include_unreachable": True}, "bad_request", ["'include_unreachable'"]),
+        ("resolve", {"service": "web", "tags": [""]}, "bad_request", ["params.tags[0]=''", "1 to 128 bytes"]),
+        ("resolve", {"service": "web", "tags": [b"v1"]}, "bad_request", ["params.tags[0]=bytes"]),
+        ("resolve", {"service": "web", "metadata": {"a": 1}}, "bad_request", ["params.metadata['a']=1"]),
+        (
+            "resolve",
+            {"service": "web", "status": "ready"},
+            "bad_request",
+            ["params.status='ready'", "'any', or a list"],
+        ),
+        ("resolve", {"service": "web", "status": []}, "bad_request", ["params.status=a list of 0", "passing, warning"]),
+        ("resolve", {"service": "web", "status": ["up"]}, "bad_request", ["params.status[0]='up'", "one of passing"]),
+        ("resolve", {"service": "web", "status": ["passing"] * 2}, "bad_request", ["params.status[1]=", "none twice"]),
+        ("resolve", {"service": "web", "zone": ""}, "bad_request", ["params.zone=''"]),
+        ("resolve", {"service": "web", "node": "A B"}, "bad_request", ["params.node='A B'", "a DNS label"]),
+        ("resolve", {"service": "web", "max_age": -1}, "bad_request", ["params.max_age=-1", "seconds"]),
+        ("resolve", {"service": "web", "min_members": 0}, "bad_request", ["params.min_members=0", "1 to 10000"]),
         ("register", {"name": "web"}, "bad_request", ["params.port is missing"]),
         ("register", {"name": "web", "port": 0}, "bad_request", ["params.port=0, expected 1 to 65535"]),
         ("register", {"name": "web", "port": "80"}, "bad_request", ["params.port='80'"]),

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import msgpack
 
-from gossipd.api.dispatch import AGE_STALE_S, Answers, Counters
+from gossipd.api.dispatch import Answers, Counters
 from gossipd.api.encoding import JSON, MESSAGE_PACK, Encoding
 from gossipd.api.methods import parse_request
-from gossipd.api.requests import Resolve, Watch
+from gossipd.api.requests import Watch
 from gossipd.api.watches import MEMBER_NEWS_MAX, Watcher, Watches
 from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged
 from gossipd.ids import NodeId
 from gossipd.limits import WATCH_EVENTS_MAX
-from tests.fakes_api import FakeCommands, FakeView, a_caller, a_member, a_member_change, an_instance
+from tests.fakes_api import FakeCommands, FakeView, a_member, a_member_change, an_instance
 
 
 class Scene:
@@ -267,55 +267,6 @@ def test_events_are_taken_in_pieces_of_about_the_size_asked_for() -> None:
         scene.publish(scene.view.put(an_instance(port=port)))
     assert len(scene.read(watcher, bytes_max=1)) == 1
     assert len(scene.read(watcher)) == 9
-
-
-def test_a_resolve_asked_again_is_not_read_again_until_something_changes_or_its_ages_are_stale() -> None:
-    scene = Scene()
-    scene.view.put(an_instance())
-    request = Resolve(service="web")
-    first = scene.answers.answer(request, encoding=JSON, caller=a_caller(1), now=1.0)
-    assert scene.answers.answer(request, encoding=JSON, caller=a_caller(2), now=1.4) == first
-    assert scene.view.reads == 1
-    scene.answers.answer(request, encoding=JSON, caller=a_caller(1), now=1.0 + AGE_STALE_S)
-    assert scene.view.reads == 2
-    scene.view.put(an_instance(port=81))
-    changed = scene.answers.answer(request, encoding=JSON, caller=a_caller(1), now=1.0 + AGE_STALE_S)
-    assert json.loads(changed)["instances"][0]["port"] == 81
-
-
-def test_a_kept_resolve_tells_the_trust_of_the_moment() -> None:
-    scene = Scene()
-    request = Resolve(service="web")
-    scene.answers.answer(request, encoding=JSON, caller=a_caller(1), now=1.0)
-    scene.view.isolated = True
-    assert (
-        json.loads(scene.answers.answer(request, encoding=JSON, caller=a_caller(1), now=1.1))["view"]["isolated"]
-        is True
-    )
-
-
-def test_resolve_filters_and_puts_the_passing_first() -> None:
-    scene = Scene()
-    scene.view.put(replace(an_instance(node="ann"), status="unreachable"))
-    scene.view.put(an_instance(node="bob"))
-    scene.view.put(replace(an_instance(node="cy"), tags=["v2"]))
-
-    def nodes(request: Resolve) -> list[str]:
-        result = json.loads(scene.answers.answer(request, encoding=JSON, caller=a_caller(1), now=1.0))
-        return [row["node"] for row in result["instances"]]
-
-    assert nodes(Resolve(service="web")) == ["bob", "cy"]
-    assert nodes(Resolve(service="web", include_unreachable=True)) == ["bob", "cy", "ann"]
-    assert nodes(Resolve(service="web", tag="v2")) == ["cy"]
-    assert nodes(Resolve(service="web", limit=1)) == ["bob"]
-    assert nodes(Resolve(service="nothing")) == []
-
-
-def test_answers_for_names_without_end_are_kept_in_bounded_room() -> None:
-    scene = Scene()
-    for number in range(3_000):
-        scene.answers.answer(Resolve(service=f"s{number}"), encoding=JSON, caller=a_caller(1), now=1.0)
-    assert scene.answers.kept_entries <= 1_024
 
 
 def test_a_cut_that_shows_is_told_with_one_index_and_a_suspicion_is_not_told() -> None:

@@ -76,18 +76,20 @@ def test_an_isolated_nodes_answer_says_so(tmp_path: Path) -> None:
 
 def test_resolve_prints_address_and_port_first(tmp_path: Path) -> None:
     answer: Answer = {"instances": [an_instance("n1"), an_instance("n2")], "view": WELL}
-    result, calls = ask(tmp_path, {"resolve": answer}, "resolve", "web", "--tag", "v2", "--all", "--limit", "5")
+    result, calls = ask(
+        tmp_path, {"resolve": answer}, "resolve", "web", "--tag", "v2", "--all", "--near", "--limit", "5"
+    )
     assert [line.split()[:2] for line in result.stdout.splitlines()] == [
         ["10.0.0.1:8080", "n1"],
         ["10.0.0.1:8080", "n2"],
     ]
-    assert calls == [("resolve", {"service": "web", "tag": "v2", "include_unreachable": True, "limit": 5})]
+    assert calls == [("resolve", {"service": "web", "tags": ["v2"], "near": True, "status": "any", "limit": 5})]
 
 
 def test_resolve_without_an_instance_is_a_negative_answer(tmp_path: Path) -> None:
     result, _ = ask(tmp_path, {"resolve": {"instances": [], "view": WELL}}, "resolve", "web")
     assert (result.exit_code, result.stdout) == (exits.FAILED, "")
-    assert result.stderr == "gossipd: no passing instance of web\n"
+    assert result.stderr == "gossipd: no ready instance of web\n"
 
 
 def test_register_asks_the_daemon_to_keep_it(tmp_path: Path) -> None:
