@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from random import Random
 
 import trio
@@ -37,9 +38,13 @@ from gossipd.shell.notify import Notifier
 from gossipd.shell.pids import Pids
 from gossipd.shell.resolve import Seeds
 from gossipd.shell.saver import Saver
+from gossipd.shell.services_dir import ConfiguredServices, Reading, read_directory
 from gossipd.shell.streams import Streams
 from gossipd.shell.udp import Udp
 from gossipd.shell.watchdog import Watchdog
+
+SERVICES_S = 5.0
+"""Seconds that reading the services directory may hold up the start: a dead network disk must not."""
 
 REPLY_S = 0.2
 """Seconds that the local door stays open after leaving, so that whoever asked for it gets the answer."""
@@ -112,7 +117,7 @@ class _Daemon:
         self._read_settings = reload
         self._log = log
         self._notifier = Notifier.from_environment(os.environ, pid=os.getpid())
-        self._reloading = False
+        self._reloading = self._reload_wanted = False
         me = NodeId(config.name)
         directory = None
         if config.data_dir is not None:
@@ -166,6 +171,7 @@ class _Daemon:
             timeout_s=timeout_s,
             scripts=config.script_checks,
         )
+        self._services = ConfiguredServices(self._commands, self._node.view, clock=trio.current_time, log=log)
         self._seeds = Seeds(config.join, default_port=PORT, families=families, apply=self._driver.set_seeds, log=log)
         self._api = ApiServer(
             str(config.socket),
@@ -215,7 +221,9 @@ class _Daemon:
                 await nursery.start(self._api.run)
                 if signals:
                     await nursery.start(self._listen, nursery)
+                services = await self._read_services()
                 self._driver.start()
+                self._services.apply(services)
                 nursery.start_soon(self._driver.run)
                 nursery.start_soon(self._seeds.run)
                 nursery.start_soon(self._notifier.run_watchdog)
@@ -287,23 +295,41 @@ class _Daemon:
                     self._leaving.begin()
 
     async def _reload(self) -> None:
-        """Read the settings again and take over what a running daemon can; a wrong setting changes nothing."""
+        """Read settings and services again and take over what a running daemon can; what is wrong changes nothing."""
+        self._reload_wanted = True
+        if self._reloading:
+            return  # read once more: what is being read may be older than this signal
+        self._reloading = True
+        self._notifier.reloading()
+        try:
+            while self._reload_wanted:
+                self._reload_wanted = False
+                await self._read_settings_again()
+                self._services.apply(await self._read_services())
+        finally:
+            self._reloading = False
+            self._notifier.ready(f"{self._node.me} at {self._address}")
+
+    async def _read_settings_again(self) -> None:
         if self._read_settings is None:
             self._log.warning("there are no settings to read again")
             return
-        if self._reloading:
-            return  # what is being read now is as new
-        self._reloading = True
-        self._notifier.reloading()
         try:
             new = await trio.to_thread.run_sync(self._read_settings)
         except Exception as error:  # whatever is wrong with new settings, the old ones work
             self._log.error("settings are wrong, keeping the old ones", error=error)
         else:
             self._take_over(new)
-        finally:
-            self._reloading = False
-            self._notifier.ready(f"{self._node.me} at {self._address}")
+
+    async def _read_services(self) -> Reading:
+        """Return what the services directory says, which is nothing if there is none."""
+        directory, scripts = self._config.services_dir, self._config.script_checks
+        if directory is None:
+            return Reading()
+        with trio.move_on_after(SERVICES_S):
+            read = partial(read_directory, str(directory), scripts=scripts)
+            return await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+        return Reading(problem=f"{directory} was not read within {SERVICES_S:g} s")
 
     def _take_over(self, new: DaemonConfig) -> None:
         old = self._config
@@ -323,7 +349,14 @@ class _Daemon:
         if new.join != old.join:
             self._seeds.set_targets(new.join)
         self._log.set_level(new.log_level)
-        self._config = replace(old, labels=new.labels, keyring=keyring, join=new.join, log_level=new.log_level)
+        self._config = replace(
+            old,
+            labels=new.labels,
+            keyring=keyring,
+            join=new.join,
+            log_level=new.log_level,
+            services_dir=new.services_dir,
+        )
         self._log.info("settings read again")
 
 

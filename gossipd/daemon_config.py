@@ -29,7 +29,7 @@ SOCKET_PATH_BYTES_MAX = 107
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-RELOADABLE = ("labels", "keyring", "log_level", "join")
+RELOADABLE = ("labels", "keyring", "log_level", "join", "services_dir")
 """Fields that a running daemon can take over; every other one needs a restart."""
 
 

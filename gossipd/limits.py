@@ -203,6 +203,12 @@ DRAIN_S_MAX = 30 * 86_400
 REGISTRATIONS_PER_UID_MAX = 1_024
 """Instances that the clients of one user may hold; root is bounded by the node's quota alone."""
 
+SERVICES_FILES_MAX = 1_024
+"""Files in a services directory: one for each of a thousand programs."""
+
+SERVICES_BYTES_MAX = 8 * 1024 * 1024
+"""All files of a services directory together: twice what a node may publish, for checks and comments."""
+
 GUARDED_INSTANCES_MAX = 131_072
 """Losses and kept instances that the collapse guard remembers: 131,072 x about 150 B = 20 MB. What is one too many is shown
 unreachable without a look."""

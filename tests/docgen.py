@@ -53,8 +53,9 @@ environment variable or a TOML file (`gossipd run --config FILE`), and the first
 - An unknown key, a wrong type or a value out of its range is an error that names file, key, value and expectation (exit code 2).
 - An empty environment variable counts as unset. A list is written with commas there. Variables that name no setting are ignored.
 - The variable of a key in a table carries the table's name: `probe.interval_s` is `GOSSIPD_PROBE_INTERVAL_S`.
-- SIGHUP reads the same sources again. Labels, the keys of a keyring, log level and join take effect at once; for the rest the
-  daemon says in its log that a restart is needed. If something is wrong, it keeps what it has and logs the error.
+- SIGHUP reads the same sources again, and the files of `services_dir`. Labels, the keys of a keyring, log level, join and
+  services_dir take effect at once; for the rest the daemon says in its log that a restart is needed. If something is wrong, it
+  keeps what it has and logs the error.
 
 ## A file
 

@@ -236,6 +236,36 @@ async def test_sighup_neither_gives_nor_takes_the_seal(
     assert said in "\n".join(log.lines())
 
 
+async def test_the_services_directory_is_read_before_we_are_ready_and_again_on_sighup(
+    tmp_path: Path, log: ReadableLog
+) -> None:
+    files = [tmp_path / "services" / name for name in ("a.toml", "b.toml")]
+    files[0].parent.mkdir()
+    for file, name in zip(files, ("web", "db"), strict=True):
+        file.write_text(f'[[service]]\nname = "{name}"\nport = 80\nchecks = ["ttl:60s"]\n')
+    config = a_config(tmp_path, services_dir=files[0].parent)
+    async with trio.open_nursery() as nursery:
+        daemon = await nursery.start(partial(run_daemon, config, reload=lambda: config, log=log.log))
+
+        def found() -> dict[str, tuple[str, int]]:
+            now = trio.current_time()
+            ports = {row.id: row.port for row in daemon.view.instances(now=now)}
+            return {row.id: (row.holder, ports[row.id]) for row in daemon.view.registrations(now=now)}
+
+        assert found() == {"db": ("configured", 80), "web": ("configured", 80)}
+        files[0].write_text('[[service]]\nname = "web"\nport = 81\n[[service]]\nname = "new"\nport = 82\n')
+        files[1].write_text("nonsense")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: "new" in found())
+        assert found() == {"db": ("configured", 80), "new": ("configured", 82), "web": ("configured", 81)}
+        files[0].unlink()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: list(found()) == ["db"])
+        os.kill(os.getpid(), signal.SIGTERM)
+    text = "\n".join(log.lines())
+    assert f'services file is wrong, keeping what it had file={files[1]} error="not a TOML file' in text
+
+
 async def test_an_internal_error_is_logged_and_ends_the_daemon(tmp_path: Path, log: ReadableLog) -> None:
     def broken(_: int) -> bytes:
         raise RuntimeError("no entropy")

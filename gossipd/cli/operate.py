@@ -4,13 +4,16 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from gossipd.cli import exits, keys
 from gossipd.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from gossipd.daemon_config import DaemonConfig
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -133,15 +136,32 @@ def config() -> None:
 @config.command()
 @click.argument("file", required=False, type=click.Path())
 def check(file: str | None) -> None:
-    """Print the effective settings of FILE and the environment as TOML, or every error in them. Keys are not shown."""
+    """Print the effective settings of FILE and the environment as TOML, or every error in them and in the files of services_dir.
+
+    Keys are not shown.
+    """
     from gossipd.cli.effective import as_toml
-    from gossipd.cli.settings import Sources, load
+    from gossipd.cli.settings import SettingsError, Sources, load
 
     file = file or os.environ.get("GOSSIPD_CONFIG")
     settings = load(Sources(file=None if file is None else Path(file), environ=dict(os.environ)))
     for warning in settings.warnings:
         exits.warn(warning)
+    problems = _problems_of_services(settings.config)
+    if problems:
+        raise SettingsError(problems)
     click.echo(as_toml(settings), nl=False)
+
+
+def _problems_of_services(config: "DaemonConfig") -> list[str]:
+    """Return all that is wrong in the services directory, if there is one."""
+    from gossipd.shell.services_dir import read_directory
+
+    if config.services_dir is None:
+        return []
+    reading = read_directory(str(config.services_dir), scripts=config.script_checks)
+    problems = [f"{file.path}: {problem}" for file in reading.files for problem in file.problems]
+    return problems if reading.problem is None else [f"services_dir: {reading.problem}"]
 
 
 def _shells(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

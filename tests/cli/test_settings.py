@@ -334,6 +334,19 @@ def test_config_check_prints_settings_or_all_errors(tmp_path: Path) -> None:
     assert all(line.startswith(f"gossipd: error: {path}: ") for line in result.stderr.splitlines())
 
 
+def test_config_check_tells_what_is_wrong_in_the_services_directory(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[[service]]\nname = 'web'\nport = 0\n[[service]]\nname = 'db'\n")
+    result = CliRunner().invoke(cli, ["config", "check"], env={"GOSSIPD_SERVICES_DIR": str(tmp_path)})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        f"gossipd: error: {tmp_path}/a.toml: service[0].port=0, expected 1 to 65535",
+        f"gossipd: error: {tmp_path}/a.toml: service[1].port is missing",
+    ]
+    (tmp_path / "a.toml").unlink()
+    result = CliRunner().invoke(cli, ["config", "check"], env={"GOSSIPD_SERVICES_DIR": str(tmp_path)})
+    assert (result.exit_code, f'services_dir = "{tmp_path}"' in result.stdout) == (0, True)
+
+
 def test_run_with_a_wrong_setting_starts_nothing(tmp_path: Path) -> None:
     args = ["run", "--name", "A B", "--data-dir", str(tmp_path / "d"), "--socket", str(tmp_path / "s")]
     result = CliRunner().invoke(cli, args, env={"GOSSIPD_CONFIG": None})
