@@ -72,14 +72,14 @@ class SuspicionConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GossipConfig:
-    """How news spreads: at once to a few, then on ticks and probe traffic until its budget is spent."""
+    """How news spreads: at once to a few, then on ticks and probe traffic until its echo is complete or its budget spent."""
 
     interval_s: float = 0.2
     """Seconds between gossip ticks while there is news left to send."""
     fanout: int = 3
-    """Members told at each tick."""
-    retransmit_factor: float = 4.0
-    """Sends per message and member = factor x ceil(log10(members + 1))."""
+    """Members told at each tick: the two ring neighbours, and this many less two at random."""
+    retransmit_factor: float = 6.0
+    """Most sends per message and member = factor x ceil(log10(members + 1)). Spent only where much is lost."""
     eager_window_s: float = 0.004
     """Seconds that fresh news waits for company before it is pushed."""
     eager_fanout: int = 4
@@ -92,7 +92,7 @@ class GossipConfig:
     """Seconds that the dead remain gossip targets, so that a wrong verdict reaches its victim."""
 
     def __post_init__(self) -> None:
-        _check("gossip", self, interval_s=(0.01, 60), fanout=(1, 32), retransmit_factor=(1, 32))
+        _check("gossip", self, interval_s=(0.01, 60), fanout=(3, 32), retransmit_factor=(1, 32))
         _check("gossip", self, eager_window_s=(0, 1), eager_fanout=(2, 32), eager_packets_per_s=(1, 1e6))
         _check("gossip", self, eager_packets_burst=(1, 1_000_000), to_dead_s=(0, 86_400))
 
@@ -255,7 +255,7 @@ LOCAL = replace(
     LAN,
     probe=replace(LAN.probe, timeout_s=0.3, timeout_floor_s=0.15, indirect=1, interval_s=0.5),
     suspicion=replace(LAN.suspicion, factor=3.0),
-    gossip=replace(LAN.gossip, interval_s=0.1, retransmit_factor=2.0, to_dead_s=15.0),
+    gossip=replace(LAN.gossip, interval_s=0.1, to_dead_s=15.0),
     sync=replace(LAN.sync, interval_s=10.0, timeout_s=2.0, seed_interval_s=5.0),
     leave=replace(LAN.leave, timeout_s=3.0, linger_s=0.3, drain_s=0.2),
     guard=replace(LAN.guard, window_s=20.0, hold_s=30.0, batch_s=3.0),

@@ -11,12 +11,14 @@ from typing import Any
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.core.effects import Accuse, Effect
 from gossipd.core.membership.isolation import Isolation
+from gossipd.core.membership.table import Table
 from gossipd.ids import NodeId
 from gossipd.node.node import Node
 from simulations import inside
 
 NEVER_ISOLATED = 1_000
-"""isolation_periods from which on `node_type` takes isolation away altogether: no setting turns off its roll calls."""
+"""isolation_periods from which on `node_type` takes isolation away altogether, and the ring: no setting turns off roll calls
+and echoes."""
 
 NOT_SWITCHED = (
     "a suspicion confirmed by a further accuser is spread again, up to factor - 2 times, in SWIM mode too",
@@ -29,8 +31,8 @@ NOT_SWITCHED = (
 def without_departures(config: ProtocolConfig) -> ProtocolConfig:
     """Return *config* with what gossipd adds to SWIM and Lifeguard switched off, as far as it can be.
 
-    A fixed direct time-out, no isolation by silence, no mercy after oversleep, no eager pushes, no ping over a stream, lost
-    members tried at Serf's pace of 30 s.
+    A fixed direct time-out, no isolation by silence, no mercy after oversleep, no eager pushes, memberlist's budget of sends, no
+    ping over a stream, lost members tried at Serf's pace of 30 s.
     """
     return replace(
         config,
@@ -41,7 +43,7 @@ def without_departures(config: ProtocolConfig) -> ProtocolConfig:
             oversleep_s=600.0,
             stream_ping=False,
         ),
-        gossip=replace(config.gossip, eager_packets_burst=1),
+        gossip=replace(config.gossip, eager_packets_burst=1, retransmit_factor=4.0),
         sync=replace(config.sync, reconnect_interval_s=30.0),
     )
 
@@ -103,14 +105,21 @@ class _NoIsolation(Isolation):
         return math.inf
 
 
-class NeverIsolatedNode(Node):
-    """A node that accuses whatever happens, as SWIM's and Lifeguard's do."""
+class _NoRing(Table):
+    def neighbours(self) -> list[NodeId]:
+        return []
+
+
+class PlainNode(Node):
+    """A node that accuses whatever happens, as SWIM's and Lifeguard's do, and whose gossip knows no ring: it goes to random members
+    alone, each message as often as its budget says."""
 
     def __init__(self, config: ProtocolConfig, **rest: Any) -> None:
         super().__init__(config, **rest)
         inside.machines(self).isolation.__class__ = _NoIsolation
+        inside.machines(self).table.__class__ = _NoRing
 
 
 def node_type(config: ProtocolConfig) -> type[Node]:
     """Return the node that a world of *config* is to be made of."""
-    return NeverIsolatedNode if config.probe.isolation_periods >= NEVER_ISOLATED else Node
+    return PlainNode if config.probe.isolation_periods >= NEVER_ISOLATED else Node

@@ -13,6 +13,7 @@ from gossipd.crypto.seal import Opener
 from gossipd.errors import PeerError
 from gossipd.ids import Address, NodeId
 from gossipd.node.counters import Counters
+from gossipd.node.outbound import News
 from gossipd.records import Claim, Record, Status
 from gossipd.wire.codec import decode_envelope_untrusted
 from gossipd.wire.messages import Ack, Announce, Envelope, Message, Nack, Ping, PingRequest, Twin
@@ -32,6 +33,7 @@ class Inbound:
         isolation: Isolation,
         catalog: Store,
         counters: Counters,
+        heard: Callable[[News, NodeId], None],
         buddy: bool,
     ) -> None:
         self._opener = opener
@@ -42,6 +44,7 @@ class Inbound:
         self._isolation = isolation
         self._catalog = catalog
         self._counters = counters
+        self._heard = heard
         self._buddy = buddy
 
     def open_untrusted(self, data: bytes) -> Envelope | None:
@@ -75,6 +78,8 @@ class Inbound:
                 continue
             pings += isinstance(message, Ping | PingRequest)
             perform(self._route(message, sender, source, gossip=pings < 2, now=now))
+            if isinstance(message, News):
+                self._heard(message, sender)
             if isinstance(message, Claim):
                 accused = accused or (message.member == self._table.me and message.status is not Status.ALIVE)
             elif accused and isinstance(message, Ping):  # to our face: it shall know better at once

@@ -130,6 +130,7 @@ class Machines:
             isolation=self.isolation,
             catalog=self.catalog,
             counters=self.counters,
+            heard=self.outbound.heard,
             buddy=self.config.probe.buddy,
         )
         self.streams = Streams(
@@ -254,6 +255,8 @@ class Machines:
             return
         if event.after in LIVE and event.before not in LIVE:
             self.prober.member_added(member, now=now)
+            if member in self.table.neighbours():  # of what we have told for the last time it may know nothing
+                self._sync_soon(now=now)
         if event.after is Status.LEFT:
             gone = self.catalog.owner_left(member, epoch, source=event.source, how=event.how, now=now)
             self.perform(gone, now=now)

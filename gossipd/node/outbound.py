@@ -5,6 +5,7 @@ Gossip is spent only on members at their known address, so that no stranger can 
 
 from collections.abc import Hashable, Sequence
 
+from gossipd.core.broadcast.queue import Queue
 from gossipd.core.broadcast.spread import Audience, Spreader
 from gossipd.core.effects import Send, Tell
 from gossipd.core.membership.table import Table
@@ -13,12 +14,14 @@ from gossipd.ids import Address, NodeId
 from gossipd.limits import GOSSIP_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from gossipd.node.actions import SendDatagram
 from gossipd.node.counters import Counters
-from gossipd.records import Claim, Record
+from gossipd.records import Claim, Record, Status
 from gossipd.wire.codec import encode_message, join_envelope, sender_bytes
 from gossipd.wire.messages import Announce, Message
 
+News = Claim | Record | Announce
 
-def news_key(item: Claim | Record | Announce) -> Hashable:
+
+def news_key(item: News) -> Hashable:
     """Return under which key *item* is queued: one a member, one a record."""
     match item:
         case Claim():
@@ -27,6 +30,15 @@ def news_key(item: Claim | Record | Announce) -> Hashable:
             return (item.owner, item.key)
         case Announce():
             return (item.owner, item.digest)
+
+
+def news_version(item: News) -> Hashable:
+    """Return what *item* says under its key: equal versions are the same news. A further accuser is news, a further verdict not."""
+    match item:
+        case Claim():
+            return (item.incarnation, item.status, item.accuser if item.status is Status.SUSPECT else None)
+        case Record() | Announce():
+            return item.version
 
 
 class Outbound:
@@ -55,12 +67,28 @@ class Outbound:
         messages: list[Message] = [effect.message] if effect.first is None else [effect.first, effect.message]
         return self._datagram((effect.target,), messages, gossip=known)
 
-    def spread(self, item: Claim | Record | Announce, *, now: float) -> None:
-        """Queue *item* as news. What does not fit a datagram must come as an Announce."""
+    def spread(self, item: News, *, now: float) -> None:
+        """Queue *item* as news. What does not fit a datagram must come as an Announce.
+
+        All but doubts is urgent. Echoes are awaited from neighbours that we believe alive: a suspect may never answer.
+        """
         payload = encode_message(item)
         assert len(payload) <= GOSSIP_MESSAGE_BYTES_MAX, f"{len(payload)} bytes of {type(item).__name__}"
-        queue = self._spreader.membership if isinstance(item, Claim) else self._spreader.catalog
-        self._spreader.put(queue, news_key(item), payload, now=now)
+        table = self._table
+        self._spreader.put(
+            self._queue(item),
+            news_key(item),
+            payload,
+            version=news_version(item),
+            awaited=[name for name in table.neighbours() if table.rows[name].claim.status is Status.ALIVE],
+            urgent=not isinstance(item, Claim) or item.status is not Status.SUSPECT,
+            now=now,
+        )
+
+    def heard(self, item: News, source: NodeId) -> None:
+        """*source* told us *item*, for the first time or again."""
+        if len(self._spreader):
+            self._queue(item).heard(news_key(item), news_version(item), source)
 
     def spread_due(self, *, recently_dead_s: float, now: float) -> list[SendDatagram]:
         """Return the pushes and ticks of gossip that are due."""
@@ -73,6 +101,9 @@ class Outbound:
             self._seal(tuple(table.rows[name].claim.address for name in batch.targets), batch.payloads)
             for batch in batches
         ]
+
+    def _queue(self, item: News) -> Queue:
+        return self._spreader.membership if isinstance(item, Claim) else self._spreader.catalog
 
     def _datagram(self, targets: tuple[Address, ...], messages: Sequence[Message], *, gossip: bool) -> SendDatagram:
         payloads = [encode_message(message) for message in messages]

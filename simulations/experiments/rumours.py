@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.core.events import Event, RecordChanged
+from gossipd.node.node import Node
 from gossipd.records import Service
-from simulations import inside
+from simulations import inside, modes
 from simulations.experiments.measure import sent
 from simulations.experiments.result import (
     SUMMARY_COLUMNS,
@@ -57,9 +58,11 @@ _QUIET = replace(
 )
 KINDS: dict[str, ProtocolConfig] = {
     "ticks, no cap": replace(_QUIET, gossip=replace(LAN.gossip, eager_packets_burst=1, retransmit_factor=32.0)),
-    "ticks": replace(_QUIET, gossip=replace(LAN.gossip, eager_packets_burst=1)),
+    "ticks": replace(_QUIET, gossip=replace(LAN.gossip, eager_packets_burst=1, retransmit_factor=4.0)),
     "gossipd": _QUIET,
 }
+"""Ticks as memberlist's and Serf's: to random members alone, each message as often as its budget says."""
+
 MODEL = "model, no cap"
 """Plain push in numpy, for numbers of members whose views do not fit a world."""
 
@@ -99,6 +102,7 @@ def measure(kind: str, members: int, loss: float, rumours: int, seed: int) -> li
         members,
         seed=seed,
         config=KINDS[kind],
+        node_type=Node if kind == "gossipd" else modes.PlainNode,
         topology=Topology(link=replace(LAN_LINK, loss=loss)),
         settings=HostSettings(cpu_s=0.0),
     )

@@ -36,7 +36,7 @@ class _PaperConfirmations(Suspicions):
         self._arm(member)
 
 
-class SwimNode(modes.NeverIsolatedNode):
+class SwimNode(modes.PlainNode):
     """SWIM: that others confirm a suspicion neither shortens it nor is passed on; both belong to LHA-Suspicion."""
 
     def __init__(self, config: ProtocolConfig, **rest: Any) -> None:
@@ -44,7 +44,7 @@ class SwimNode(modes.NeverIsolatedNode):
         inside.machines(self).table.suspicions.__class__ = _NoConfirmations
 
 
-class PaperNode(modes.NeverIsolatedNode):
+class PaperNode(modes.PlainNode):
     """Lifeguard as in the paper: three confirmations at every alpha."""
 
     def __init__(self, config: ProtocolConfig, **rest: Any) -> None:
@@ -66,7 +66,7 @@ class _Piggyback(Spreader):
     rounds: Callable[[int], int]
     update_bytes = 1
 
-    def put(self, queue: Queue, key: Hashable, payload: bytes, *, now: float) -> None:
+    def put(self, queue: Queue, key: Hashable, payload: bytes, **rest: Any) -> None:
         queue.put(key, payload)
         self.update_bytes = max(self.update_bytes, len(payload))
 
@@ -85,7 +85,7 @@ class _FixedPeriods(_NoConfirmations):
         self._arm(member)
 
 
-class PiggybackNode(modes.NeverIsolatedNode):
+class PiggybackNode(modes.PlainNode):
     """SWIM as in its paper's section 5 (+Inf.+Susp.), logarithms to *base*, of *known* members, or of those believed live if 0.
 
     Without *suspects*: +Inf.

@@ -158,3 +158,18 @@ def test_lost_members_are_knocked_at_at_serfs_pace_but_in_gossipd() -> None:
 def test_alpha_is_the_suspicion_s_factor(make: Callable[[float], ProtocolConfig], alpha: float) -> None:
     assert make(alpha).suspicion.factor == alpha
     assert replace(make(alpha), suspicion=make(5.0).suspicion) == make(5.0)
+
+
+def test_only_gossipd_stops_telling_what_it_hears_again() -> None:
+    """In a mode each member tells as often as memberlist: 8 times of 12."""
+
+    def news_sent(config: ProtocolConfig) -> int:
+        quiet = replace(config, probe=replace(config.probe, interval_s=600.0, timeout_s=0.5, timeout_floor_s=0.5))
+        world = a_world(quiet, hosts=12)
+        before = sum(host.traffic.datagrams_out for host in world.hosts)
+        world.register(0, Service(name="web", id="web", port=1))
+        world.run(3.0)
+        return sum(host.traffic.datagrams_out for host in world.hosts) - before
+
+    assert news_sent(UNSYNCED) == 12 * 4
+    assert news_sent(NONE) == 12 * 8

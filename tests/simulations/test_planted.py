@@ -17,7 +17,8 @@ from gossipd.node.actions import Action, SendDatagram
 from gossipd.node.node import Node
 from gossipd.records import Claim, Record, Status
 from gossipd.wire.messages import Ack, Ping
-from simulations.faults import Crash, Cut, Deregister, Heal, Register, Restart
+from simulations.faults import Crash, Cut, Deregister, Heal, Register, Restart, SetLink
+from simulations.network import LAN_LINK
 from simulations.steps import Outcome, Run, Step, Story, play, world_of
 
 NODES = 12
@@ -179,7 +180,7 @@ class Raising(Node):
 
 
 PLANTED: list[tuple[str, type[Node], Sequence[Step]]] = [
-    ("only grows", Careless, [Run(seconds=3), HALVES, Run(seconds=20), Heal(), Run(seconds=20)]),
+    ("only grows", Careless, [SetLink(link=replace(LAN_LINK, loss=0.4)), Run(seconds=40)]),
     ("no false death", Unfair, [Run(seconds=60)]),
     ("no false isolation", Deaf, [Run(seconds=3), Crash(hosts=(8, 9, 10, 11)), Run(seconds=30)]),
     ("nobody alive stays dead", Lazy, [Run(seconds=3), HALVES, Run(seconds=90), Heal(), Run(seconds=45)]),

@@ -4,15 +4,31 @@ Messages are encoded once, when they enter, and are opaque here.
 """
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
+
+from gossipd.ids import NodeId
+
+TO_PUSH = -1
+"""The tier of what is urgent and not yet told; every other tier is a number of sends."""
 
 
 @dataclass(slots=True)
 class _Entry:
     payload: bytes
-    sends: int
+    version: Hashable
+    awaited: set[NodeId]
+    urgent: bool
     order: int
+    sends: int = 0
+    told: bool = False
+    """Whether a push or a tick had it: those go to our neighbours."""
+    echoed: bool = False
+    """Whether all who were awaited have told it to us."""
+
+    @property
+    def tier(self) -> int:
+        return TO_PUSH if self.urgent and not self.told else self.sends
 
 
 class Queue:
@@ -32,15 +48,36 @@ class Queue:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._entries
 
-    def put(self, key: Hashable, payload: bytes) -> None:
-        """Queue *payload*, never sent yet, in place of what is queued under *key*."""
+    def put(
+        self,
+        key: Hashable,
+        payload: bytes,
+        *,
+        version: Hashable = None,
+        awaited: Collection[NodeId] = (),
+        urgent: bool = True,
+    ) -> None:
+        """Queue *payload*, never sent yet, in place of what is queued under *key*.
+
+        Its echo is complete when all of *awaited*, if that is anybody, have told us *version* of *key*.
+        """
         self.discard(key)
         if len(self._entries) >= self._most:
             self._drop_one()
         self._order += 1
-        self._entries[key] = _Entry(payload, 0, self._order)
+        self._entries[key] = _Entry(payload, version, set(awaited), urgent, self._order)
         self.total_bytes += len(payload)
         self._push(key, self._entries[key])
+
+    def heard(self, key: Hashable, version: Hashable, source: NodeId) -> None:
+        """Note that *source* told us *version* of *key*. What was told and is echoed leaves."""
+        entry = self._entries.get(key)
+        if entry is None or entry.version != version or source not in entry.awaited:
+            return
+        entry.awaited.discard(source)
+        entry.echoed = not entry.awaited
+        if entry.echoed and entry.told:
+            self.discard(key)
 
     def discard(self, key: Hashable) -> None:
         """Forget what is queued under *key*."""
@@ -54,24 +91,30 @@ class Queue:
         self._tiers.clear()
         self.total_bytes = 0
 
-    def fresh(self) -> bool:
-        """Return whether something was never sent."""
-        return self._peek(0)
+    def to_push(self) -> bool:
+        """Return whether something urgent was not yet told."""
+        return self._peek(TO_PUSH)
 
-    def take(self, room: int, *, sends: int, limit: int, fresh_only: bool = False) -> list[bytes]:
+    def least_sends(self) -> int:
+        """Return how often that was sent which is next; the queue is not empty."""
+        return max(0, next(tier for tier in sorted(self._tiers) if self._peek(tier)))
+
+    def take(self, room: int, *, sends: int, limit: int, told: bool = False, push_only: bool = False) -> list[bytes]:
         """Return messages of at most *room* bytes together, and count each as sent *sends* times more.
 
-        One that has then been sent *limit* times or more leaves the queue. What does not fit stays, and shorter ones follow.
+        *told*: our neighbours are among the receivers. One that has then been sent *limit* times or more leaves the queue, and so
+        does one that is told and echoed. What does not fit stays, and shorter ones follow.
         """
         taken: list[Hashable] = []
-        for tier in [0] if fresh_only else sorted(self._tiers):
+        for tier in [TO_PUSH] if push_only else sorted(self._tiers):
             room = self._take_from(tier, room, taken)
         payloads = []
         for key in taken:
             entry = self._entries[key]
             payloads.append(entry.payload)
             entry.sends += sends
-            if entry.sends >= limit:
+            entry.told = entry.told or told
+            if entry.sends >= limit or (entry.told and entry.echoed):
                 self.discard(key)
             else:
                 self._push(key, entry)
@@ -106,15 +149,15 @@ class Queue:
         return False
 
     def _push(self, key: Hashable, entry: _Entry) -> None:
-        heap = self._tiers.setdefault(entry.sends, [])
+        tier = entry.tier
+        heap = self._tiers.setdefault(tier, [])
         heapq.heappush(heap, (-len(entry.payload), -entry.order, key))
         if len(heap) > 2 * len(self._entries) + 64:  # mostly replaced ones: rebuild
-            live = (item for item in heap if self._is_in(item, entry.sends))
-            self._tiers[entry.sends] = sorted(live)
+            self._tiers[tier] = sorted(item for item in heap if self._is_in(item, tier))
 
     def _is_in(self, item: tuple[int, int, Hashable], tier: int) -> bool:
         entry = self._entries.get(item[2])
-        return entry is not None and entry.order == -item[1] and entry.sends == tier
+        return entry is not None and entry.order == -item[1] and entry.tier == tier
 
     def _drop_one(self) -> None:
         while self._tiers:

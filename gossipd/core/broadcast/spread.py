@@ -1,12 +1,17 @@
-"""How news reaches everybody: at once to a few, then on ticks and on probe traffic until its budget is spent (D4).
+"""How news reaches everybody: at once to a few, then on ticks and on probe traffic, until its echo is complete (D4).
 
-Fresh news goes to our two neighbours on the ring of sorted names and to some random members: the random links make it fast, the
-ring makes it complete, since whoever was missed by chance has an informed neighbour (Voulgaris and van Steen, "Hybrid
-Dissemination", Middleware 2007). What is lost on the way comes with later ticks, piggybacked, or with a sync.
+Every push and tick goes to our two neighbours on the ring of sorted names and to some random members: the random links make it
+fast, the ring makes it complete (Voulgaris and van Steen, "Hybrid Dissemination", Middleware 2007). Neighbours tell each other
+everything, so one that knows says so without being asked. We tell a piece of news until both have told it to us (Demers et al.
+1987 call that feedback) or it was sent as often as the budget allows. So whoever was missed has a neighbour that knows and goes on
+telling it; where nothing is lost each member sends one push, and where much is lost the whole budget.
+
+That holds among those who agree on the ring. After a cut neighbours change faster than news travels, so who gets a new neighbour
+syncs soon. A sync also brings what the budget did not.
 """
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from random import Random
 
@@ -51,15 +56,26 @@ class Spreader:
     def __len__(self) -> int:
         return len(self.membership) + len(self.catalog)
 
-    def put(self, queue: Queue, key: Hashable, payload: bytes, *, now: float) -> None:
-        """Queue news; it is pushed when the batching window has passed."""
-        queue.put(key, payload)
-        self._eager_at = min(self._eager_at, now + self._config.eager_window_s)
+    def put(
+        self,
+        queue: Queue,
+        key: Hashable,
+        payload: bytes,
+        *,
+        version: Hashable,
+        awaited: Collection[NodeId],
+        urgent: bool,
+        now: float,
+    ) -> None:
+        """Queue news, as `Queue.put` says; what is urgent is pushed when the batching window has passed, the rest ticks."""
+        queue.put(key, payload, version=version, awaited=awaited, urgent=urgent)
+        if urgent:
+            self._eager_at = min(self._eager_at, now + self._config.eager_window_s)
         self._tick_at = min(self._tick_at, now + self._config.interval_s)
 
     def fill(self, room: int, *, members: int) -> list[bytes]:
         """Return what rides along in a datagram to one member with *room* bytes left; *members* live, us included."""
-        return self._take(room, sends=1, members=members) if len(self) else []
+        return self._take(room, sends=1, limit=self._limit(members)) if len(self) else []
 
     def next_deadline(self) -> float:
         """Return when the next push or tick is due; `math.inf` while there is no news."""
@@ -80,11 +96,12 @@ class Spreader:
 
     def _push(self, audience: Audience, *, room: int, now: float) -> list[Batch]:
         batches: list[Batch] = []
-        while self.membership.fresh() or self.catalog.fresh():
-            targets = self._eager_targets(audience)
+        limit = self._limit(len(audience.live) + 1)
+        while self.membership.to_push() or self.catalog.to_push():
+            targets = self._targets(audience.neighbours, audience.live, min(self._config.eager_fanout, limit))
             if not targets or not self._tokens.take(len(targets), now=now):
                 break
-            payloads = self._take(room, sends=len(targets), members=len(audience.live) + 1, fresh_only=True)
+            payloads = self._take(room, sends=len(targets), limit=limit, told=True, push_only=True)
             if not payloads:
                 break
             self.eager_packets += len(targets)
@@ -92,24 +109,28 @@ class Spreader:
         return batches
 
     def _tick(self, audience: Audience, *, room: int) -> list[Batch]:
+        """What is sent least decides for how many the budget still suffices; what shares its datagram may go over by a few."""
         pool = audience.live + audience.recently_dead()
         if not pool:
             self.membership.clear()  # nobody to tell; whoever comes gets it by sync
             self.catalog.clear()
+        if not len(self):
             return []
-        targets = tuple(self._rng.sample(pool, min(self._config.fanout, len(pool))))
-        payloads = self._take(room, sends=len(targets), members=len(audience.live) + 1)
+        limit = self._limit(len(audience.live) + 1)
+        left = limit - min(queue.least_sends() for queue in (self.membership, self.catalog) if len(queue))
+        targets = self._targets(audience.neighbours, pool, max(1, min(self._config.fanout, left)))
+        payloads = self._take(room, sends=len(targets), limit=limit, told=True)
         return [Batch(targets, payloads)] if payloads else []
 
-    def _eager_targets(self, audience: Audience) -> tuple[NodeId, ...]:
-        ring = audience.neighbours
-        wanted = self._config.eager_fanout - len(ring)
-        some = self._rng.sample(audience.live, min(self._config.eager_fanout, len(audience.live)))
-        return (*ring, *[name for name in some if name not in ring][:wanted])
+    def _targets(self, ring: list[NodeId], pool: list[NodeId], most: int) -> tuple[NodeId, ...]:
+        some = self._rng.sample(pool, min(most, len(pool)))
+        return (*ring, *[name for name in some if name not in ring])[:most]
 
-    def _take(self, room: int, *, sends: int, members: int, fresh_only: bool = False) -> list[bytes]:
-        limit = max(1, transmit_limit(members, factor=self._config.retransmit_factor))
+    def _limit(self, members: int) -> int:
+        return max(1, transmit_limit(members, factor=self._config.retransmit_factor))
+
+    def _take(self, room: int, *, sends: int, limit: int, told: bool = False, push_only: bool = False) -> list[bytes]:
         share = room - min(room // 2, self.catalog.total_bytes)
-        first = self.membership.take(share, sends=sends, limit=limit, fresh_only=fresh_only)
+        first = self.membership.take(share, sends=sends, limit=limit, told=told, push_only=push_only)
         left = room - sum(map(len, first))
-        return first + self.catalog.take(left, sends=sends, limit=limit, fresh_only=fresh_only)
+        return first + self.catalog.take(left, sends=sends, limit=limit, told=told, push_only=push_only)

@@ -1,17 +1,29 @@
 """News waiting to be gossiped."""
 
+from dataclasses import dataclass
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gossipd.core.broadcast.queue import Queue
+from gossipd.core.broadcast.queue import TO_PUSH, Queue
+from gossipd.ids import NodeId
+from tests.builders import CAT, DAN
 
 
 def holding(*payloads: bytes, most: int = 100) -> Queue:
-    """Return a queue of *payloads*, each under itself as key, put in this order."""
+    """Return a queue of *payloads*, each under itself as key, put in this order; none is urgent."""
     queue = Queue(most)
     for payload in payloads:
-        queue.put(payload, payload)
+        queue.put(payload, payload, urgent=False)
+    return queue
+
+
+def awaiting(*awaited: NodeId) -> Queue:
+    """Return a queue of b"news" under "bob", version 2, whose echo is complete when all of *awaited* have told it."""
+    queue = Queue(10)
+    queue.put("bob", b"news", version=2, awaited=awaited)
     return queue
 
 
@@ -25,13 +37,13 @@ def test_news_of_the_same_replaces_and_of_another_does_not() -> None:
     assert len(queue) == 2
 
 
-def test_what_replaces_is_fresh_again() -> None:
+def test_what_replaces_is_sent_as_often_again() -> None:
     queue = holding(b"old")
     queue.take(100, sends=3, limit=4)
-    assert not queue.fresh()
-    queue.put(b"old", b"new")
-    assert queue.fresh()
+    queue.put(b"old", b"new", urgent=False)
+    assert queue.least_sends() == 0
     assert queue.take(100, sends=3, limit=4) == [b"new"]
+    assert queue.least_sends() == 3
 
 
 def test_as_many_are_taken_as_fit_the_room() -> None:
@@ -62,7 +74,7 @@ def test_fewer_sends_go_first_then_longer_then_newer() -> None:
     queue = holding(b"sent", b"another that was sent")
     queue.take(100, sends=1, limit=9)
     for payload in (b"aaaa", b"longer", b"bbbb"):
-        queue.put(payload, payload)
+        queue.put(payload, payload, urgent=False)
     assert queue.take(100, sends=1, limit=9) == [b"longer", b"bbbb", b"aaaa", b"another that was sent", b"sent"]
 
 
@@ -77,8 +89,8 @@ def test_to_make_room_one_of_the_most_sent_is_dropped_and_counted() -> None:
     """Scenario 42."""
     queue = holding(b"first", b"second", most=3)
     queue.take(100, sends=2, limit=9)
-    queue.put(b"third", b"third")
-    queue.put(b"fourth", b"fourth")
+    queue.put(b"third", b"third", urgent=False)
+    queue.put(b"fourth", b"fourth", urgent=False)
     assert (len(queue), queue.dropped, b"third" in queue, b"fourth" in queue) == (3, 1, True, True)
 
 
@@ -88,18 +100,65 @@ def test_to_replace_needs_no_room() -> None:
     assert (len(queue), queue.dropped) == (2, 0)
 
 
-def test_only_fresh_messages_are_taken_when_only_they_are_wanted() -> None:
-    queue = holding(b"sent")
-    queue.take(100, sends=1, limit=9)
-    queue.put(b"fresh", b"fresh")
-    assert queue.take(100, sends=1, limit=9, fresh_only=True) == [b"fresh"]
-    assert queue.take(100, sends=1, limit=9, fresh_only=True) == []
+def test_what_is_urgent_goes_first_until_it_was_told() -> None:
+    queue = holding(b"patient")
+    queue.put("bob", b"urgent")
+    assert queue.to_push()
+    assert queue.take(6, sends=1, limit=9) == [b"urgent"]  # it rode along: our neighbours have not been told
+    assert queue.take(100, sends=4, limit=9, told=True, push_only=True) == [b"urgent"]
+    assert not queue.to_push()
+    assert queue.take(100, sends=4, limit=9, told=True, push_only=True) == []
+    assert queue.take(100, sends=1, limit=9) == [b"patient", b"urgent"]
+
+
+def test_what_was_told_leaves_when_all_who_are_awaited_have_told_it() -> None:
+    queue = awaiting(CAT, DAN)
+    queue.take(100, sends=4, limit=9, told=True)
+    queue.heard("bob", 2, CAT)
+    assert "bob" in queue
+    queue.heard("bob", 2, DAN)
+    assert (len(queue), queue.total_bytes) == (0, 0)
+
+
+def test_what_is_echoed_is_told_once_all_the_same() -> None:
+    """Or our neighbours would never have an echo of ours."""
+    queue = awaiting(CAT)
+    queue.heard("bob", 2, CAT)
+    assert queue.take(100, sends=1, limit=9) == [b"news"]
+    assert queue.take(100, sends=3, limit=9, told=True) == [b"news"]
+    assert len(queue) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "version", "source"), [("bob", 1, CAT), ("bob", 3, CAT), ("bob", 2, DAN), ("cat", 2, CAT)]
+)
+def test_another_version_another_key_and_another_member_are_no_echo(key: str, version: int, source: NodeId) -> None:
+    queue = awaiting(CAT)
+    queue.take(100, sends=4, limit=9, told=True)
+    queue.heard(key, version, source)
+    assert "bob" in queue
+
+
+def test_when_nobody_is_awaited_the_whole_budget_is_spent() -> None:
+    queue = awaiting()
+    queue.take(100, sends=4, limit=9, told=True)
+    queue.heard("bob", 2, CAT)
+    assert "bob" in queue
+
+
+def test_what_replaces_is_awaited_anew() -> None:
+    queue = awaiting(CAT)
+    queue.heard("bob", 2, CAT)
+    queue.put("bob", b"later", version=3, awaited=[CAT])
+    queue.take(100, sends=4, limit=9, told=True)
+    assert "bob" in queue
 
 
 def test_a_cleared_queue_is_empty_and_goes_on() -> None:
     queue = holding(b"one", b"two")
+    queue.put("urgent", b"urgent")
     queue.clear()
-    assert (len(queue), queue.total_bytes, queue.fresh(), queue.take(100, sends=1, limit=9)) == (0, 0, False, [])
+    assert (len(queue), queue.total_bytes, queue.to_push(), queue.take(100, sends=1, limit=9)) == (0, 0, False, [])
     queue.put(b"three", b"three")
     assert queue.take(100, sends=1, limit=9) == [b"three"]
 
@@ -114,6 +173,24 @@ def test_a_hundred_small_messages_all_go_out() -> None:
     assert sorted(gone) == payloads
 
 
+@dataclass
+class Held:
+    payload: bytes
+    version: int
+    awaited: set[NodeId]
+    echoes: bool
+    urgent: bool
+    sends: int = 0
+    told: bool = False
+
+    @property
+    def tier(self) -> int:
+        return TO_PUSH if self.urgent and not self.told else self.sends
+
+
+NEIGHBOURS = st.sampled_from([CAT, DAN])
+
+
 class AnyQueue(RuleBasedStateMachine):
     """A queue against a plain list of what it must hold."""
 
@@ -123,61 +200,77 @@ class AnyQueue(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.queue = Queue(self.MOST)
-        self.held: dict[int, bytes] = {}
-        self.sends: dict[int, int] = {}
+        self.held: dict[int, Held] = {}
         self.number = 0
 
-    @rule(key=st.integers(0, 9), size=st.integers(4, 12))
-    def put(self, key: int, size: int) -> None:
+    @rule(key=st.integers(0, 9), size=st.integers(4, 12), awaited=st.sets(NEIGHBOURS), urgent=st.booleans())
+    def put(self, key: int, size: int, awaited: set[NodeId], urgent: bool) -> None:
         self.number += 1
         full = key not in self.held and len(self.held) == self.MOST
         dropped = self.queue.dropped
-        self.queue.put(key, b"%d:%d" % (key, self.number) + b"." * size)
+        payload = b"%d:%d" % (key, self.number) + b"." * size
+        self.queue.put(key, payload, version=self.number, awaited=awaited, urgent=urgent)
         assert self.queue.dropped == dropped + full
         if full:
             (gone,) = [old for old in self.held if old not in self.queue]
-            assert self.sends[gone] == max(self.sends.values())
-            del self.held[gone], self.sends[gone]
-        self.held[key] = b"%d:%d" % (key, self.number) + b"." * size
-        self.sends[key] = 0
+            assert self.held[gone].tier == max(held.tier for held in self.held.values())
+            del self.held[gone]
+        self.held[key] = Held(payload, self.number, set(awaited), bool(awaited), urgent)
+
+    @rule(key=st.integers(0, 9), source=NEIGHBOURS, old=st.booleans())
+    def heard(self, key: int, source: NodeId, old: bool) -> None:
+        held = self.held.get(key)
+        version = (0 if held is None else held.version) - old
+        self.queue.heard(key, version, source)
+        if held is not None and not old:
+            held.awaited.discard(source)
+            self._leave(key)
 
     @rule(key=st.integers(0, 9))
     def discard(self, key: int) -> None:
         self.queue.discard(key)
         self.held.pop(key, None)
-        self.sends.pop(key, None)
 
-    @rule(room=st.integers(0, 60), sends=st.integers(1, 3), fresh_only=st.booleans())
-    def take(self, room: int, sends: int, fresh_only: bool) -> None:
-        taken = self.queue.take(room, sends=sends, limit=self.LIMIT, fresh_only=fresh_only)
+    @rule(room=st.integers(0, 60), sends=st.integers(1, 3), told=st.booleans(), push_only=st.booleans())
+    def take(self, room: int, sends: int, told: bool, push_only: bool) -> None:
+        taken = self.queue.take(room, sends=sends, limit=self.LIMIT, told=told, push_only=push_only)
         assert sum(map(len, taken)) <= room
         keys = [int(payload.partition(b":")[0]) for payload in taken]
-        assert [self.held[key] for key in keys] == taken
+        assert [self.held[key].payload for key in keys] == taken
         assert len(set(keys)) == len(keys)
-        order = [(self.sends[key], -len(self.held[key])) for key in keys]
+        order = [(self.held[key].tier, -len(self.held[key].payload)) for key in keys]
         assert order == sorted(order)
-        if fresh_only:
-            assert not any(self.sends[key] for key in keys)
+        if push_only:
+            assert all(self.held[key].tier == TO_PUSH for key in keys)
         left = room - sum(map(len, taken))
-        behind = [key for key in self.held if key not in keys and not (fresh_only and self.sends[key])]
-        assert all(len(self.held[key]) > left for key in behind)  # at most 6 messages: none is passed over
+        behind = [
+            held for key, held in self.held.items() if key not in keys and not (push_only and held.tier > TO_PUSH)
+        ]
+        assert all(len(held.payload) > left for held in behind)  # at most 6 messages: none is passed over
         for key in keys:
-            self.sends[key] += sends
-            if self.sends[key] >= self.LIMIT:
-                del self.held[key], self.sends[key]
+            self.held[key].sends += sends
+            self.held[key].told |= told
+            self._leave(key)
 
     @rule()
     def clear(self) -> None:
         self.queue.clear()
         self.held.clear()
-        self.sends.clear()
+
+    def _leave(self, key: int) -> None:
+        held = self.held[key]
+        echoed = held.echoes and not held.awaited
+        if held.sends >= self.LIMIT or (held.told and echoed):
+            del self.held[key]
 
     @invariant()
     def agrees(self) -> None:
         assert len(self.queue) == len(self.held) <= self.MOST
         assert {key for key in range(10) if key in self.queue} == set(self.held)
-        assert self.queue.total_bytes == sum(map(len, self.held.values()))
-        assert self.queue.fresh() == (0 in self.sends.values())
+        assert self.queue.total_bytes == sum(len(held.payload) for held in self.held.values())
+        assert self.queue.to_push() == any(held.tier == TO_PUSH for held in self.held.values())
+        if self.held:
+            assert self.queue.least_sends() == max(0, min(held.tier for held in self.held.values()))
 
 
 TestAnyQueue = AnyQueue.TestCase

@@ -1,10 +1,12 @@
 """How news reaches everybody: at once to a few, then on ticks and on probe traffic."""
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from random import Random
 
 from gossipd.config import LAN
+from gossipd.core.broadcast.queue import Queue
 from gossipd.core.broadcast.spread import Audience, Batch, Spreader
 from gossipd.ids import NodeId
 from gossipd.limits import PAYLOAD_BYTES_MAX
@@ -26,6 +28,19 @@ def an_audience(
     return Audience(live, ring if neighbours is None else neighbours, lambda: recently_dead or [])
 
 
+def put(
+    spreader: Spreader,
+    queue: Queue,
+    key: Hashable,
+    payload: bytes,
+    *,
+    awaited: Sequence[NodeId] = (),
+    urgent: bool = True,
+    now: float,
+) -> None:
+    spreader.put(queue, key, payload, version=1, awaited=awaited, urgent=urgent, now=now)
+
+
 def told(batches: list[Batch]) -> set[NodeId]:
     return {target for batch in batches for target in batch.targets}
 
@@ -39,9 +54,9 @@ def test_without_news_there_is_nothing_to_do() -> None:
 
 def test_fresh_news_waits_one_window_for_company_and_goes_to_the_ring_and_two_at_random() -> None:
     spreader = a_spreader()
-    spreader.put(spreader.membership, BOB, b"bob is suspect", now=10.0)
+    put(spreader, spreader.membership, BOB, b"bob is suspect", now=10.0)
     assert spreader.next_deadline() == 10.0 + GOSSIP.eager_window_s
-    spreader.put(spreader.catalog, "web", b"web is up", now=10.002)
+    put(spreader, spreader.catalog, "web", b"web is up", now=10.002)
     assert spreader.handle_timer(an_audience(), room=ROOM, now=10.003) == []
     (batch,) = spreader.handle_timer(an_audience(), room=ROOM, now=10.004)
     assert batch.payloads == [b"bob is suspect", b"web is up"]
@@ -51,35 +66,73 @@ def test_fresh_news_waits_one_window_for_company_and_goes_to_the_ring_and_two_at
 
 def test_what_was_pushed_goes_on_with_ticks_until_its_budget_is_spent() -> None:
     spreader = a_spreader()
-    spreader.put(spreader.membership, BOB, b"news", now=0.0)
+    put(spreader, spreader.membership, BOB, b"news", now=0.0)
     (pushed,) = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
     assert spreader.next_deadline() == GOSSIP.interval_s
-    assert len(pushed.targets) == 4  # six members: 4 x ceil(log10 7) = 4 sends
-    assert spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.interval_s) == []
+    (ticked,) = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.interval_s)
+    assert (len(pushed.targets), len(ticked.targets)) == (4, 2)  # six members: 6 x ceil(log10 7) = 6 sends, and no more
     assert (len(spreader), spreader.next_deadline()) == (0, math.inf)
+
+
+def test_what_both_neighbours_tell_us_we_need_not_tell_again() -> None:
+    spreader = a_spreader()
+    put(spreader, spreader.membership, BOB, b"news", awaited=[BOB, FAY], now=0.0)
+    spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
+    for neighbour in (BOB, FAY):
+        spreader.membership.heard(BOB, 1, neighbour)
+    assert len(spreader) == 0
+    assert spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.interval_s) == []
+    assert spreader.next_deadline() == math.inf
+
+
+def test_whom_we_have_not_heard_it_from_we_tell_at_each_tick() -> None:
+    spreader = a_spreader()
+    put(spreader, spreader.membership, BOB, b"news", awaited=[BOB, FAY], now=0.0)
+    spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
+    spreader.membership.heard(BOB, 1, BOB)
+    (ticked,) = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.interval_s)
+    assert FAY in ticked.targets
+
+
+def test_what_is_not_urgent_waits_for_the_tick_and_goes_to_the_ring_and_one_at_random() -> None:
+    spreader = a_spreader()
+    put(spreader, spreader.membership, BOB, b"bob is suspect", urgent=False, now=0.0)
+    assert spreader.next_deadline() == GOSSIP.interval_s
+    (batch,) = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.interval_s)
+    assert {BOB, FAY} < set(batch.targets)
+    assert len(set(batch.targets)) == 3
+    assert spreader.eager_packets == 0
+
+
+def test_what_rode_along_within_the_window_is_pushed_all_the_same() -> None:
+    spreader = a_spreader()
+    put(spreader, spreader.catalog, "web", b"web is up", now=0.0)
+    assert spreader.fill(ROOM, members=6) == [b"web is up"]
+    (batch,) = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
+    assert (batch.payloads, len(batch.targets)) == ([b"web is up"], 4)
 
 
 def test_in_a_larger_cluster_ticks_follow_each_other_until_the_budget_is_spent() -> None:
     spreader = a_spreader()
     live = [NodeId(f"m{number:02}") for number in range(30)]
-    spreader.put(spreader.membership, BOB, b"news", now=0.0)
+    put(spreader, spreader.membership, BOB, b"news", now=0.0)
     sent = []
     while (at := spreader.next_deadline()) < math.inf:
         sent += [len(batch.targets) for batch in spreader.handle_timer(an_audience(live), room=ROOM, now=at)]
-    assert sent == [4, 3, 3]  # 31 members: 4 x ceil(log10 32) = 8 sends, the last tick to three at once
+    assert sent == [4, 3, 3, 2]  # 31 members: 6 x ceil(log10 32) = 12 sends
 
 
 def test_what_rides_along_counts_as_sent() -> None:
     """Scenario 43."""
     spreader = a_spreader()
-    spreader.put(spreader.membership, BOB, b"news", now=0.0)
-    assert [spreader.fill(ROOM, members=6) for _ in range(5)] == [[b"news"]] * 4 + [[]]
+    put(spreader, spreader.membership, BOB, b"news", now=0.0)
+    assert [spreader.fill(ROOM, members=6) for _ in range(7)] == [[b"news"]] * 6 + [[]]
 
 
 def test_what_rides_along_fits_the_room_that_is_left() -> None:
     """Scenario 43."""
     spreader = a_spreader()
-    spreader.put(spreader.membership, BOB, b"x" * 100, now=0.0)
+    put(spreader, spreader.membership, BOB, b"x" * 100, now=0.0)
     assert spreader.fill(99, members=6) == []
     assert spreader.fill(100, members=6) == [b"x" * 100]
 
@@ -87,8 +140,8 @@ def test_what_rides_along_fits_the_room_that_is_left() -> None:
 def test_membership_and_catalog_news_have_half_a_datagram_each_while_they_can_fill_it() -> None:
     spreader = a_spreader()
     for number in range(100):
-        spreader.put(spreader.membership, number, b"m" * 50, now=0.0)
-        spreader.put(spreader.catalog, number, b"c" * 50, now=0.0)
+        put(spreader, spreader.membership, number, b"m" * 50, now=0.0)
+        put(spreader, spreader.catalog, number, b"c" * 50, now=0.0)
     filled = b"".join(spreader.fill(1_000, members=6))
     assert (filled.count(b"m"), filled.count(b"c")) == (500, 500)
 
@@ -96,8 +149,8 @@ def test_membership_and_catalog_news_have_half_a_datagram_each_while_they_can_fi
 def test_what_one_class_does_not_need_the_other_may_use() -> None:
     spreader = a_spreader()
     for number in range(100):
-        spreader.put(spreader.membership, number, b"m" * 50, now=0.0)
-    spreader.put(spreader.catalog, "web", b"c" * 50, now=0.0)
+        put(spreader, spreader.membership, number, b"m" * 50, now=0.0)
+    put(spreader, spreader.catalog, "web", b"c" * 50, now=0.0)
     filled = b"".join(spreader.fill(1_000, members=6))
     assert (filled.count(b"m"), filled.count(b"c")) == (950, 50)
 
@@ -105,7 +158,7 @@ def test_what_one_class_does_not_need_the_other_may_use() -> None:
 def test_eager_packets_past_the_bucket_wait_for_ticks() -> None:
     spreader = Spreader(replace(GOSSIP, eager_packets_burst=8, eager_packets_per_s=1.0), rng=Random(1), now=0.0)
     for number in range(100):
-        spreader.put(spreader.membership, number, b"m" * 1_000, now=0.0)
+        put(spreader, spreader.membership, number, b"m" * 1_000, now=0.0)
     pushed = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
     assert [len(batch.targets) for batch in pushed] == [4, 4]
     assert spreader.eager_packets == 8
@@ -117,7 +170,7 @@ def test_no_batch_is_larger_than_its_room() -> None:
     rng = Random(7)
     for number in range(500):
         queue = rng.choice((spreader.membership, spreader.catalog))
-        spreader.put(queue, number, bytes(rng.randrange(1, 1_100)), now=0.0)
+        put(spreader, queue, number, bytes(rng.randrange(1, 1_100)), now=0.0)
     while (at := spreader.next_deadline()) < math.inf:
         for batch in spreader.handle_timer(an_audience(), room=ROOM, now=at):
             assert 0 < sum(map(len, batch.payloads)) <= ROOM
@@ -129,7 +182,7 @@ def test_ticks_reach_the_recently_dead_and_pushes_do_not() -> None:
     for seed in range(30):
         spreader = a_spreader(seed=seed)
         audience = an_audience([BOB, CAT], recently_dead=[DAN])
-        spreader.put(spreader.membership, DAN, b"dan is dead", now=0.0)
+        put(spreader, spreader.membership, DAN, b"dan is dead", now=0.0)
         pushed |= told(spreader.handle_timer(audience, room=ROOM, now=GOSSIP.eager_window_s))
         ticked |= told(spreader.handle_timer(audience, room=ROOM, now=GOSSIP.interval_s))
     assert (pushed, ticked) == ({BOB, CAT}, {BOB, CAT, DAN})
@@ -137,20 +190,20 @@ def test_ticks_reach_the_recently_dead_and_pushes_do_not() -> None:
 
 def test_who_is_alone_keeps_no_news() -> None:
     spreader = a_spreader()
-    spreader.put(spreader.membership, BOB, b"news", now=0.0)
+    put(spreader, spreader.membership, BOB, b"news", now=0.0)
     assert spreader.handle_timer(an_audience([]), room=ROOM, now=GOSSIP.interval_s) == []
     assert (len(spreader), spreader.next_deadline()) == (0, math.inf)
 
 
 def test_a_pair_tells_each_other() -> None:
     spreader = a_spreader()
-    spreader.put(spreader.membership, BOB, b"news", now=0.0)
+    put(spreader, spreader.membership, BOB, b"news", now=0.0)
     assert told(spreader.handle_timer(an_audience([BOB]), room=ROOM, now=1.0)) == {BOB}
 
 
 def test_a_message_that_fits_no_room_left_of_probes_still_goes_with_a_tick() -> None:
     spreader = a_spreader()
-    spreader.put(spreader.catalog, "web", b"c" * 1_100, now=0.0)
+    put(spreader, spreader.catalog, "web", b"c" * 1_100, now=0.0)
     assert spreader.fill(1_000, members=6) == []
     (batch,) = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
     assert batch.payloads == [b"c" * 1_100]

@@ -27,7 +27,7 @@ def suspicions_of(node_type: type[Node], alpha: float) -> Suspicions:
 
 @pytest.mark.parametrize(("alpha", "counted"), [(5.0, 3), (4.0, 2), (2.0, 0)])
 def test_memberlist_counts_as_many_confirmations_as_alpha_less_two(alpha: float, counted: int) -> None:
-    suspicions = suspicions_of(modes.NeverIsolatedNode, alpha)
+    suspicions = suspicions_of(modes.PlainNode, alpha)
     assert sum(suspicions.confirm(BOB, NodeId(f"n{at}")) for at in range(3, 9)) == counted
     assert suspicions.next_deadline() == pytest.approx(alpha)
 
