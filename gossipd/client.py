@@ -111,6 +111,10 @@ class Client:
         if self._socket is not None:
             self._socket.close()
 
+    def fileno(self) -> int:
+        """Return the connection's descriptor, for select: ready while nothing is asked means that the daemon has gone."""
+        return self._connected().fileno()
+
     def call(self, method: str, /, **params: object) -> dict[str, object]:
         """Return the result of *method*. Parameters that are None are left out. Raises: RequestError."""
         id = self._ask(method, params)

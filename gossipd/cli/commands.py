@@ -1,6 +1,5 @@
 """The commands that ask the running daemon beside us, over its Unix socket."""
 
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,17 +10,6 @@ _MEMBERS = doors.names_of("members", doors.member_names)
 _SERVICES = doors.names_of("services", doors.service_names)
 
 
-def _show(answer: dict[str, Any], text: Callable[[], str], *, as_json: bool) -> None:
-    """Print *answer* as JSON, or as *text* with the footer of its view."""
-    if as_json:
-        click.echo(render.to_json(answer))
-        return
-    click.echo(text())
-    footer = render.footer(answer.get("view"))
-    if footer is not None:
-        click.echo(footer)
-
-
 @click.command(short_help="List the members and what is believed of each.")
 @doors.reading
 @click.option("--status", type=click.Choice(["alive", "suspect", "failed", "left"]), help="Only those of this status.")
@@ -30,15 +18,15 @@ def members(socket: str | None, as_json: bool, status: str | None) -> None:
     answer = doors.ask(socket, "members")
     if status is not None:
         answer["members"] = [row for row in answer["members"] if row["status"] == status]
-    _show(answer, lambda: render.members(answer["members"], colour=doors.colourful()), as_json=as_json)
+    doors.show(answer, lambda: render.members(answer["members"], colour=doors.colourful()), as_json=as_json)
 
 
 @click.command(short_help="List the services.")
 @doors.reading
 def services(socket: str | None, as_json: bool) -> None:
-    """List the services, with how many instances of each are passing."""
+    """List the services, with how many instances of each are ready."""
     answer = doors.ask(socket, "services")
-    _show(answer, lambda: render.services(answer["services"], colour=doors.colourful()), as_json=as_json)
+    doors.show(answer, lambda: render.services(answer["services"], colour=doors.colourful()), as_json=as_json)
 
 
 @click.command(short_help="Print who serves something: address:port, a line each.")
@@ -71,7 +59,7 @@ def resolve(
     answer = doors.ask(socket, "resolve", service=service, **asked)
     found = answer["instances"]
     if as_json or found:
-        _show(answer, lambda: render.instances(found, colour=doors.colourful()), as_json=as_json)
+        doors.show(answer, lambda: render.instances(found, colour=doors.colourful()), as_json=as_json)
     else:
         kind = "instance" if everything else "ready instance"
         tagged = f" with {', '.join(wanted)}" if wanted else ""
@@ -80,73 +68,6 @@ def resolve(
         if footer is not None:
             click.echo(footer, err=True)
     return exits.OK if found else exits.FAILED
-
-
-@click.command(short_help="Publish a service instance on this node.")
-@click.argument("service")
-@doors.with_socket
-@click.option("--json", "as_json", is_flag=True, help="Print the registration as JSON, on one line.")
-@click.option("--port", type=click.IntRange(1, 65_535), required=True, help="Port that the instance listens on.")
-@click.option("--id", "id_", help="Name of the instance, unique on this node.  [default: SERVICE]")
-@click.option("--address", help="IP address or host name of the instance, where it is not this node's.")
-@click.option("--protocol", help="What is spoken: tcp, udp, http, ...  [default: tcp]")
-@click.option("--tag", "tags", multiple=True, help="A tag; repeatable.")
-@click.option("--meta", multiple=True, metavar="KEY=VALUE", help="An entry of metadata; repeatable.")
-@click.option("--weight", type=click.IntRange(0, 65_535), help="Share of the load, relative to others.  [default: 1]")
-@click.option("--hold", is_flag=True, help="Keep it only while this command runs (end it with Ctrl-C).")
-def register(
-    socket: str | None,
-    as_json: bool,
-    service: str,
-    port: int,
-    id_: str | None,
-    address: str | None,
-    protocol: str | None,
-    tags: tuple[str, ...],
-    meta: tuple[str, ...],
-    weight: int | None,
-    hold: bool,
-) -> None:
-    """Publish an instance of SERVICE on this node, or change the one of the same id.
-
-    The daemon keeps it, also over its restarts, until `gossipd deregister`; with --hold it goes when this command ends.
-    """
-    given = {
-        "name": service,
-        "id": id_,
-        "port": port,
-        "address": address,
-        "protocol": protocol,
-        "tags": list(dict.fromkeys(tags)) or None,
-        "metadata": _metadata(meta) or None,
-        "weight": weight,
-    }
-    params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if hold:
-        from gossipd.cli.hold import hold_registration
-
-        hold_registration(socket, params, as_json=as_json)
-        return
-    answer = doors.ask(socket, "register", kept=True, **params)
-    click.echo(render.to_json(answer) if as_json else render.registration(answer["registration"], port=port))
-
-
-def _metadata(entries: tuple[str, ...]) -> dict[str, str]:
-    metadata = {}
-    for entry in entries:
-        key, equals, value = entry.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"{entry!r}, expected KEY=VALUE", param_hint="'--meta'")
-        metadata[key] = value
-    return metadata
-
-
-@click.command(short_help="Withdraw an instance of this node.")
-@click.argument("id_", metavar="ID", shell_complete=doors.own_instances)
-@doors.with_socket
-def deregister(socket: str | None, id_: str) -> None:
-    """Withdraw the instance ID that was registered on this node."""
-    doors.ask(socket, "deregister", id=id_)
 
 
 @click.command(short_help="Print every change as it happens.")
@@ -184,16 +105,20 @@ def leave(socket: str | None) -> None:
 def info(socket: str | None, as_json: bool) -> None:
     """Print who this node is, and how it is doing."""
     answer = doors.ask(socket, "info")
-    _show(answer, lambda: render.facts(answer["info"]), as_json=as_json)
+    doors.show(answer, lambda: render.facts(answer["info"]), as_json=as_json)
 
 
 @click.command(short_help="Print the evidence behind a belief.")
 @click.argument("subject", shell_complete=_MEMBERS)
 @doors.reading
 def why(socket: str | None, as_json: bool, subject: str) -> None:
-    """Print the evidence behind what is believed of SUBJECT: a member, or an instance as ID or NODE/ID."""
+    """Print the evidence behind what is believed of SUBJECT, a member, or an instance as ID or NODE/ID.
+
+    Every change that is remembered: who saw what, by which path. Of an instance of this node also its checks, and what
+    holds it out; of another node's, ask there.
+    """
     answer = doors.ask(socket, "why", subject=subject)
-    _show(answer, lambda: render.evidence(answer["evidence"], colour=doors.colourful()), as_json=as_json)
+    doors.show(answer, lambda: render.evidence(answer["evidence"], colour=doors.colourful()), as_json=as_json)
 
 
 @click.command(short_help="Print the daemon's counters.")
@@ -201,8 +126,10 @@ def why(socket: str | None, as_json: bool, subject: str) -> None:
 def statistics(socket: str | None, as_json: bool) -> None:
     """Print the daemon's counters."""
     answer = doors.ask(socket, "statistics")
-    _show(answer, lambda: render.facts(answer["statistics"]), as_json=as_json)
+    doors.show(answer, lambda: render.facts(answer["statistics"]), as_json=as_json)
 
 
-COMMANDS = (members, services, resolve, register, deregister, watch, join, leave, info, why, statistics)
-"""In the order of the reference page."""
+READING = (members, services, resolve, watch)
+
+NODE = (join, leave, info, why, statistics)
+"""Both in the order of the reference page."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from gossipd.cli import render
+
 if TYPE_CHECKING:
     from gossipd.client import Client
 
@@ -21,9 +23,6 @@ JOIN_TIMEOUT_S = 60.0
 
 LEAVE_TIMEOUT_S = 660.0
 """How long leaving may take: a little more than the longest leave.timeout_s."""
-
-COMPLETION_SERVICES_MAX = 50
-"""Services looked into for the names of this node's instances."""
 
 COMPLETION_TIMEOUT_S = 0.3
 """How long the shell may be held up for names."""
@@ -64,6 +63,17 @@ def ask(socket: str | None, method: str, /, *, timeout_s: float = TIMEOUT_S, **p
         return result
 
 
+def show(answer: dict[str, Any], text: Callable[[], str], *, as_json: bool) -> None:
+    """Print *answer* as JSON, or as *text* with the footer of its view."""
+    if as_json:
+        click.echo(render.to_json(answer))
+        return
+    click.echo(text())
+    footer = render.footer(answer.get("view"))
+    if footer is not None:
+        click.echo(footer)
+
+
 def colourful() -> bool:
     """Return whether stdout is a terminal that wants colour (https://no-color.org)."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
@@ -94,19 +104,12 @@ def member_names(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def service_names(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(row["name"], f"{row['passing']} passing") for row in answer["services"]]
+    return [(row["name"], f"{row['ready']} ready") for row in answer["services"]]
 
 
-def own_instances(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the ids of the instances registered on this node; nothing without a daemon."""
-    found = []
-    try:
-        with connected(context.params.get("socket"), timeout_s=COMPLETION_TIMEOUT_S) as client:
-            ask_on: Callable[..., dict[str, Any]] = client.call
-            me = ask_on("info")["info"]["name"]
-            for service in ask_on("services")["services"][:COMPLETION_SERVICES_MAX]:
-                rows = ask_on("resolve", service=service["name"])["instances"]
-                found += [(row["id"], row["service"]) for row in rows if row["node"] == me]
-    except Exception:
-        return []
-    return [CompletionItem(word, help=text) for word, text in found if word.startswith(incomplete)]
+def own_names(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(row["id"], f"{row['service']}, {row['health']}") for row in answer["registrations"]]
+
+
+own_instances = names_of("registrations", own_names)
+"""Completes the ids of the instances registered on this node."""

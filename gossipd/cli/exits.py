@@ -33,3 +33,8 @@ def complain(messages: Iterable[str]) -> None:
 def warn(message: str) -> None:
     """Write *message* to stderr as one line."""
     print(f"gossipd: warning: {' '.join(message.split())}", file=sys.stderr)
+
+
+def say(message: str) -> None:
+    """Write *message*, which is good news, to stderr as one line."""
+    print(f"gossipd: {' '.join(message.split())}", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gossipd import __version__
-from gossipd.cli import commands, exits, operate
+from gossipd.cli import commands, exits, operate, own
 from gossipd.errors import ConfigError, GossipdError, RequestError
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in exits.MEANINGS.items())
@@ -104,7 +104,7 @@ def cli() -> None:
     """
 
 
-for command in (*operate.COMMANDS, *commands.COMMANDS):
+for command in (*operate.COMMANDS, *commands.READING, *own.COMMANDS, *commands.NODE):
     cli.add_command(command)
 
 

@@ -13,7 +13,11 @@ Row = Mapping[str, Any]
 STALE_AFTER_S = 60.0
 """Age of the stalest owner from which a footer says so: who is thought alive is vouched for every few probe periods."""
 
-COLOURS = {"alive": "green", "passing": "green", "suspect": "yellow", "failed": "red", "unreachable": "red"}
+COLOURS = {
+    **dict.fromkeys(("alive", "passing"), "green"),
+    **dict.fromkeys(("suspect", "warning", "draining", "maintenance"), "yellow"),
+    **dict.fromkeys(("failed", "unreachable", "critical"), "red"),
+}
 """On a terminal only; whatever is not here keeps the terminal's colour."""
 
 
@@ -112,10 +116,11 @@ def services(rows: Sequence[Row], *, colour: bool) -> str:
     if not rows:
         return "no services"
     lines = [
-        (row["name"], row["passing"], row["instances"], row["nodes"], ",".join(row["tags"]) or "-") for row in rows
+        (row["name"], row["ready"], row["instances"], row["degraded"], row["nodes"], ",".join(row["tags"]) or "-")
+        for row in rows
     ]
-    header = ("SERVICE", "PASSING", "INSTANCES", "NODES", "TAGS")
-    return table(header, lines, right=("PASSING", "INSTANCES", "NODES"), colour=colour)
+    header = ("SERVICE", "READY", "INSTANCES", "DEGRADED", "NODES", "TAGS")
+    return table(header, lines, right=("READY", "INSTANCES", "DEGRADED", "NODES"), colour=colour)
 
 
 def instances(rows: Sequence[Row], *, colour: bool) -> str:
@@ -152,15 +157,109 @@ def shown(value: object) -> str:
 
 
 def evidence(value: Row, *, colour: bool) -> str:
-    """Return what is believed of a subject, and how it came to be believed, newest last."""
-    head = f"{value['kind']} {clean(value['subject'])}: {clean(value['belief'])}"
+    """Return what is believed of a subject, and the chain behind it: how it came to be believed, newest last, then what only
+    its own node knows."""
+    parts = [f"{value['kind']} {clean(value['subject'])}: {clean(value['belief'])}"]
     lines = [
         (f"{span(row['ago_s'])} ago", row["what"], row["how"], row["accuser"] or "-", row["source"] or "-")
         for row in value["history"]
     ]
-    if not lines:
-        return f"{head}\nno change of belief is remembered"
-    return f"{head}\n{table(('WHEN', 'WHAT', 'HOW', 'ACCUSER', 'SOURCE'), lines, right=('WHEN',), colour=colour)}"
+    if lines:
+        header = ("WHEN", "WHAT", "HOW", "ACCUSER", "SOURCE")
+        parts.append(table(header, lines, right=("WHEN",), colour=colour))
+    else:
+        parts.append("no change of belief is remembered")
+    held = value.get("registration")
+    if held is not None:
+        parts.append(_holding(held))
+    if value.get("checks"):
+        parts.append(checks(value["checks"], colour=colour))
+    return "\n".join(parts)
+
+
+def _holding(row: Row) -> str:
+    """Return who holds an instance, and what holds it out, in a sentence."""
+    text = f"held by: {row['holder']}"
+    if row["lease_left_s"] is not None:
+        text += f", to be renewed within {span(row['lease_left_s'])}"
+    if row["mode"] != "normal":
+        text += f"; {row['mode']}" + (f", because: {clean(row['reason'])}" if row["reason"] else "")
+    if row["drain"] is not None:
+        text += f", {drained(row['drain'])}"
+    if row["penalty"] >= 1:
+        text += f"; penalty {row['penalty']:.0f} for its changes"
+    return text + ("; held out until it has been quiet (gossipd undamp lets it in)" if row["damped"] else "")
+
+
+def registrations(answer: Row, *, colour: bool) -> str:
+    """Return the table of this node's own instances, and below it what was decided about the node."""
+    lines = [
+        (
+            row["id"],
+            row["service"],
+            row["holder"],
+            row["health"],
+            row["checks"],
+            "damped" if row["damped"] else row["mode"],
+            f"{row['penalty']:.0f}",
+            "-" if row["lease_left_s"] is None else span(row["lease_left_s"]),
+            drained(row["drain"]) if row["drain"] is not None else row["reason"] or "-",
+        )
+        for row in answer["registrations"]
+    ]
+    header = ("ID", "SERVICE", "HELD BY", "HEALTH", "CHECKS", "MODE", "PENALTY", "LEASE", "NOTE")
+    text = table(header, lines, right=("CHECKS", "PENALTY", "LEASE"), colour=colour) if lines else "no instances"
+    node = answer["node"]
+    if node["mode"] == "normal":
+        return text
+    why = f": {clean(node['reason'])}" if node["reason"] else ""
+    progress = f" ({drained(node['drain'])})" if node["drain"] is not None else ""
+    return f"{text}\nthe node itself: {node['mode']}{why}{progress}"
+
+
+def checks(rows: Sequence[Row], *, colour: bool) -> str:
+    """Return the table of checks, the first line of each output at its end."""
+    if not rows:
+        return "no checks"
+    lines = [
+        (
+            row["instance"],
+            row["id"],
+            row["kind"],
+            row["health"],
+            span(row["since_s"]),
+            "-" if row["last_run_s"] is None else span(row["last_run_s"]),
+            "-" if row["next_run_s"] is None else span(row["next_run_s"]),
+            "-" if row["took_s"] is None else f"{1_000 * row['took_s']:.1f}ms",
+            row["failures"],
+            _first_line(row["output"]),
+        )
+        for row in rows
+    ]
+    header = ("INSTANCE", "CHECK", "KIND", "HEALTH", "SINCE", "LAST", "NEXT", "TOOK", "FAILURES", "OUTPUT")
+    return table(header, lines, right=("SINCE", "LAST", "NEXT", "TOOK", "FAILURES"), colour=colour)
+
+
+def _first_line(output: str) -> str:
+    first, *rest = output.strip().splitlines() or ["-"]
+    return f"{first} ..." if rest else first
+
+
+def drain(row: Row, *, of: str) -> str:
+    """Return how far the drain *of* something has come."""
+    return f"{clean(of)}: {drained(row)}"
+
+
+def drained(row: Row) -> str:
+    """Return the same without the subject."""
+    if row["done"]:
+        return "drained"
+    parts = [f"draining for {span(row['since_s'])}"]
+    if row["deadline_left_s"] is not None:
+        parts.append(f"{span(row['deadline_left_s'])} left")
+    if row["remaining"] is not None:
+        parts.append(f"{row['remaining']} remaining")
+    return ", ".join(parts if row["heard"] else [*parts, "not heard by all yet"])
 
 
 def footer(view: Row | None) -> str | None:
@@ -176,10 +275,17 @@ def footer(view: Row | None) -> str | None:
     return None
 
 
+HOLDERS = {
+    "kept": "kept by the daemon",
+    "connection": "held while this command runs",
+    "lease": "held while its lease is renewed",
+    "pid": "held while its process lives",
+}
+
+
 def registration(row: Row, *, port: int) -> str:
     """Return one sentence about what was registered, and for how long."""
-    holder = "kept by the daemon" if row["holder"] == "kept" else "held while this command runs"
-    return f"registered {clean(row['service'])} as {clean(row['id'])} on port {port}, {holder}"
+    return f"registered {clean(row['service'])} as {clean(row['id'])} on port {port}, {HOLDERS[row['holder']]}"
 
 
 def joined(results: Mapping[str, str | None]) -> str:

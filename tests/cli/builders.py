@@ -60,3 +60,43 @@ def a_service(name: str = "web", **changes: Any) -> dict[str, Any]:
         "nodes": 3,
         "tags": ["v1", "v2"],
     } | changes
+
+
+def a_registration(id: str = "web", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": id,
+        "service": "web",
+        "holder": "kept",
+        "health": "passing",
+        "mode": "normal",
+        "damped": False,
+        "penalty": 0.0,
+        "reason": None,
+        "checks": 0,
+        "drain": None,
+        "lease_left_s": None,
+    } | changes
+
+
+def a_drain(**changes: Any) -> dict[str, Any]:
+    return {"since_s": 1.0, "deadline_left_s": 4.0, "heard": True, "remaining": None, "done": False} | changes
+
+
+def a_check(id: str = "http", **changes: Any) -> dict[str, Any]:
+    return {
+        "instance": "web",
+        "id": id,
+        "kind": "http",
+        "health": "passing",
+        "output": "200 OK",
+        "since_s": 60.0,
+        "last_run_s": 2.5,
+        "next_run_s": 7.5,
+        "took_s": 0.002,
+        "failures": 0,
+        "successes": 6,
+        "notes": "",
+    } | changes
+
+
+NODE = {"mode": "normal", "reason": None, "drain": None}

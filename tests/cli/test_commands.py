@@ -13,7 +13,7 @@ from gossipd import __version__
 from gossipd.cli import exits
 from gossipd.cli.main import cli
 from gossipd.errors import RequestError
-from tests.cli.builders import ISOLATED, WELL, a_member, a_service, an_instance
+from tests.cli.builders import ISOLATED, NODE, WELL, a_member, a_registration, a_service, an_instance
 from tests.cli.fakes.server import Answer, FakeDaemon
 
 
@@ -26,7 +26,7 @@ def ask(
     directory: Path, answers: dict[str, Answer], *args: str, watch: list[dict[str, Any]] | None = None
 ) -> tuple[click.testing.Result, list[tuple[str, dict[str, object]]]]:
     """Return how the command ended, asked of a daemon with *answers*, and the calls that this daemon got."""
-    path = directory / "s"
+    path = directory / f"s{len(list(directory.iterdir()))}"  # a test may ask twice
     with FakeDaemon(path, answers, watch=watch) as daemon:
         result = run(*args, env={"GOSSIPD_SOCKET": str(path)})
     return result, daemon.calls
@@ -251,8 +251,7 @@ def test_names_are_completed_from_the_running_daemon(tmp_path: Path) -> None:
     answers: dict[str, Answer] = {
         **MEMBERS,
         "services": {"services": [a_service("web"), a_service("db")], "view": WELL},
-        "resolve": {"instances": [an_instance("n1"), an_instance("n2")], "view": WELL},
-        "info": {"info": {"name": "n2"}, "view": WELL},
+        "registrations": {"registrations": [a_registration("web-n2")], "node": NODE, "view": WELL},
     }
     with FakeDaemon(path, answers):
         assert complete("why ", socket=str(path)) == ["n1", "n2"]

@@ -19,8 +19,10 @@ def test_members_are_an_aligned_table() -> None:
 
 
 def test_services_are_an_aligned_table_and_none_is_said() -> None:
-    assert render.services([a_service(), a_service("db", tags=[], passing=1)], colour=False) == (
-        "SERVICE  PASSING  INSTANCES  NODES  TAGS\nweb            2          3      3  v1,v2\ndb             1          3      3  -"
+    assert render.services([a_service(), a_service("db", tags=[], ready=1)], colour=False) == (
+        "SERVICE  READY  INSTANCES  DEGRADED  NODES  TAGS\n"
+        "web          2          3         0      3  v1,v2\n"
+        "db           1          3         0      3  -"
     )
     assert render.services([], colour=False) == "no services"
 
