@@ -130,15 +130,17 @@ class Client:
         *,
         members: bool = False,
         services: bool | None = None,
+        since: int | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[dict[str, object]]:
         """Yield the snapshot, then every change, until the daemon ends the watch; other calls may be made in between.
 
-        *service*: its instances; *services*: those of all services, the default if nothing else is asked for.
+        *service*: its instances; *services*: those of all services, the default if nothing else is asked for. *since*: an
+        index up to which all is known already.
         *timeout_s* bounds the wait for one event; None waits for ever. Leaving the loop ends the watch. Raises:
         RequestError.
         """
-        id = self._ask("watch", {"service": service, "members": members or None, "services": services})
+        id = self._ask("watch", {"service": service, "members": members or None, "services": services, "since": since})
         self._events[id] = deque()
         ended = False
         try:

@@ -143,6 +143,24 @@ API_WATCHES_PER_CONNECTION_MAX = 64
 WATCH_EVENTS_MAX = 256
 """Events held for a watcher that does not read; past it the watcher gets one `resync` and a fresh snapshot."""
 
+WATCH_LOG_MAX = 1_024
+"""Changes held for watchers that lost their connection: four times what one of them may be told without a `resync`."""
+
+WATCH_LOG_BYTES_MAX = 2 * 1024 * 1024
+"""Bytes of the same, as JSON: 1,024 of 2 kB. As values and in both encodings they take about four times as much."""
+
+WATCH_LINGER_S = 60.0
+"""Seconds that what was watched is followed on after its last watcher has gone: long enough to restart an application."""
+
+WATCH_LINGERING_MAX = 256
+"""Services followed on at once; past it the one whose watcher went first is forgotten."""
+
+API_WAITS_MAX = 256
+"""Clients that wait for instances at once, one on a connection: each looks again whenever its service has changed."""
+
+API_WAIT_S_MAX = 3_600
+"""Longest wait for instances: an hour; who has more patience asks again."""
+
 OPEN_PROBES_MAX = 512
 """Relayed probes in flight for others: 3 helpers x 1 probe/s x 0.5 s each for 300 peers at once."""
 

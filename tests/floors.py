@@ -282,7 +282,7 @@ def _may_meet(unit: str, target: str) -> bool:
 def _may_trio(name: str) -> bool:
     unit = _unit(name)
     return unit in ("shell", "client", "daemon", "demo", "cli") or (
-        _floor(unit) == SHELL_FLOOR and name.endswith(".server")
+        _floor(unit) == SHELL_FLOOR and name.endswith((".server", ".connection"))
     )
 
 

@@ -10,9 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gossipd.api.dispatch import Answers, Caller, Counters
-from gossipd.api.encoding import RequestId
+from gossipd.api.encoding import Encoding, RequestId
 from gossipd.api.methods import parse_request
-from gossipd.api.requests import Deregister, Join, Leave, Register, Unwatch, Watch
+from gossipd.api.requests import (
+    Deregister,
+    Join,
+    Leave,
+    ReadRequest,
+    Register,
+    Resolve,
+    SlowRequest,
+    Unwatch,
+    Wait,
+    Watch,
+    WriteRequest,
+)
 from gossipd.api.session import Call, Fault, Session
 from gossipd.api.watches import Watcher, Watches
 from gossipd.errors import RequestError
@@ -31,7 +43,7 @@ class Asked:
     """A request that takes time: whoever owns the conversation performs it, then calls `reply` or `fail`."""
 
     id: RequestId
-    request: Join | Leave
+    request: SlowRequest
 
 
 class Conversation:
@@ -66,6 +78,11 @@ class Conversation:
     def broken(self) -> bool:
         """The framing is lost: nothing more is read; what is to be said ends with why."""
         return self._session.broken
+
+    @property
+    def encoding(self) -> Encoding:
+        """How this client is answered."""
+        return self._session.encoding
 
     @property
     def half_bytes(self) -> int:
@@ -142,7 +159,10 @@ class Conversation:
 
     def reply(self, id: RequestId, result: object) -> None:
         """Answer with *result*, a plain value."""
-        self._say(id, "result", self._session.encoding.value(result))
+        self.reply_encoded(id, self._session.encoding.value(result))
+
+    def reply_encoded(self, id: RequestId, result: bytes) -> None:
+        self._say(id, "result", result)
 
     def fail(self, id: RequestId, error: RequestError) -> None:
         self._counters.errors += 1
@@ -151,34 +171,37 @@ class Conversation:
         body = {"code": error.code, "message": str(error), **error.details}
         self._say(id, "error", self._session.encoding.value(body))
 
-    def close(self, *, reason: str) -> None:
+    def close(self, *, reason: str, now: float) -> None:
         """End every watch and say why."""
         for id in list(self._watchers):
-            self._end(id, reason)
+            self._end(id, reason, now)
 
     def _perform(self, call: Call, now: float) -> Asked | None:
         request = parse_request(call.method, call.params)
-        if isinstance(request, Join | Leave):
-            return Asked(id=call.id, request=request)
-        if isinstance(request, Watch):
-            self._open(call.id, request, now)
-            return None
-        if isinstance(request, Unwatch):
-            if request.id not in self._watchers:
-                raise RequestError(
-                    "not_found", f"params.id={request.id!a}, expected the id of an open watch of this connection"
-                )
-            self._end(request.id, "unwatch")
-            self.reply(call.id, {})
-            return None
-        encoding = self._session.encoding
-        result = self._answers.answer(request, encoding=encoding, caller=self.caller, now=now)
-        self._say(call.id, "result", result)
-        if isinstance(request, Register):
-            self.registered.add(request.service.id)
-        elif isinstance(request, Deregister):
-            self.registered.discard(request.id)
+        match request:
+            case Resolve():  # first, as it is asked most
+                self._answer(call.id, request, now)
+            case Join() | Leave() | Wait():
+                return Asked(id=call.id, request=request)
+            case Watch():
+                self._open(call.id, request, now)
+            case Unwatch():
+                if request.id not in self._watchers:
+                    expected = "expected the id of an open watch of this connection"
+                    raise RequestError("not_found", f"params.id={request.id!a}, {expected}")
+                self._end(request.id, "unwatch", now)
+                self.reply(call.id, {})
+            case _:
+                self._answer(call.id, request, now)
+                if isinstance(request, Register):
+                    self.registered.add(request.service.id)
+                elif isinstance(request, Deregister):
+                    self.registered.discard(request.id)
         return None
+
+    def _answer(self, id: RequestId, request: ReadRequest | WriteRequest, now: float) -> None:
+        encoding = self._session.encoding
+        self._say(id, "result", self._answers.answer(request, encoding=encoding, caller=self.caller, now=now))
 
     def _open(self, id: RequestId, request: Watch, now: float) -> None:
         if id is None:
@@ -191,8 +214,8 @@ class Conversation:
         encoding = self._session.encoding
         self._watchers[id] = self._watches.open(id, request, encoding, on_news=self._on_output, now=now)
 
-    def _end(self, id: int | str, reason: str) -> None:
-        self._watches.close(self._watchers.pop(id))
+    def _end(self, id: int | str, reason: str, now: float) -> None:
+        self._watches.close(self._watchers.pop(id), now=now)
         self._say(id, "end", self._session.encoding.value({"reason": reason}))
 
     def _say(self, id: RequestId, kind: str, body: bytes) -> None:

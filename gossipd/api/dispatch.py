@@ -8,6 +8,7 @@ from gossipd.api import choosing, requests
 from gossipd.api.encoding import Encoding, plain
 from gossipd.api.kept import Kept, KeptAnswers
 from gossipd.api.requests import CALLER, ReadRequest, WriteRequest
+from gossipd.api.waiting import timed_out
 from gossipd.errors import RequestError
 from gossipd.node.view import Commands, Holder, View
 
@@ -23,7 +24,7 @@ class Caller:
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """Of the whole socket; only grow, but for *connections* and *watches*, which are gauges."""
+    """Of the whole socket; only grow, but for *connections*, *watches* and *waits*, which are gauges."""
 
     connections: int = 0
     connections_accepted: int = 0
@@ -36,8 +37,9 @@ class Counters:
     """Requests answered with an error."""
     bad_frames: int = 0
     watches: int = 0
+    waits: int = 0
     resyncs: int = 0
-    """Times a watcher fell behind and was given a fresh snapshot."""
+    """Times a watcher fell behind, or came back too late, and was given a fresh snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +138,25 @@ class Answers:
         """Return the view of all owners, as a plain value."""
         return plain(self._view.trust(now=now))
 
-    def _resolve(self, request: requests.Resolve, encoding: Encoding, now: float) -> bytes:
+    def waited(self, request: requests.Wait, *, encoding: Encoding, now: float) -> bytes | None:
+        """Return the result of *request*, None if too few instances are ready. Raises: RequestError if these are not good
+        enough."""
+        if self._found(request.resolve, encoding, now).ready < request.ready:
+            return None
+        return self._resolve(request.resolve, encoding, now)
+
+    def waited_in_vain(self, request: requests.Wait, unmet: RequestError | None, *, now: float) -> RequestError:
+        """Return what to answer when the time of *request* is over; *unmet*: what `waited` raised last."""
+        return timed_out(self._view, request, unmet, now=now)
+
+    def _found(self, request: requests.Resolve, encoding: Encoding, now: float) -> Kept:
         kept = self._kept.get((request, encoding), index=self._view.index, now=now)
         if kept is None:
             kept = self._kept.put((request, encoding), self._chosen(request, encoding, now))
+        return kept
+
+    def _resolve(self, request: requests.Resolve, encoding: Encoding, now: float) -> bytes:
+        kept = self._found(request, encoding, now)
         if kept.viewed_at != now:  # requests that were read together have the same now
             kept.trust = self._view.trust(owners=kept.owners, now=now)
             kept.viewed_at = now
@@ -161,6 +178,7 @@ class Answers:
             made_at=now,
             rows=encoding.value(plain(rows)),
             owners=sorted({row.node for row in rows}),
+            ready=sum(row.ready for row in rows),
             degraded=sum(row.degraded for row in rows) if view.guard_policy == "refuse" and not shows_all else 0,
         )
 

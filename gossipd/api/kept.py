@@ -30,6 +30,7 @@ class Kept:
     made_at: float
     rows: bytes
     owners: list[str]
+    ready: int = 0
     degraded: int = 0
     """How many of the rows the guard's policy does not let us answer with."""
     viewed_at: float = -1.0

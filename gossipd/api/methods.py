@@ -12,6 +12,7 @@ from gossipd.checks import CheckResult
 from gossipd.errors import RequestError
 from gossipd.limits import (
     AGE_S_MAX,
+    API_WAIT_S_MAX,
     CHECK_INTERVAL_S_MAX,
     CHECK_INTERVAL_S_MIN,
     CHECK_OUTPUT_BYTES_MAX,
@@ -39,6 +40,9 @@ SUBJECT_BYTES_MAX = 64 + SERVICE_ID_BYTES_MAX
 LEASE_S = 30.0
 """A lease whose length was not said; Eureka's."""
 
+WAIT_S = 30.0
+"""How long `wait` waits if nobody says."""
+
 PID_MAX = 2**22
 """Linux's largest process id (PID_MAX_LIMIT)."""
 
@@ -61,6 +65,14 @@ def _resolve(params: Params) -> Request:
         near=params.flag("near"),
         limit=params.integer("limit", low=1, high=RECORDS_MAX) if params.has("limit") else None,
         demand=_demand(params),
+    )
+
+
+def _wait(params: Params) -> Request:
+    return requests.Wait(
+        resolve=requests.Resolve(service=params.label("service"), where=_where(params), demand=_demand(params)),
+        ready=params.integer("ready", low=1, high=RECORDS_MAX) if params.has("ready") else 1,
+        timeout_s=params.seconds("timeout", low=0, high=API_WAIT_S_MAX) if params.has("timeout") else WAIT_S,
     )
 
 
@@ -234,7 +246,8 @@ def _watch(params: Params) -> Request:
         raise RequestError("bad_request", "params.services=true, expected false or nothing beside params.service")
     if not (services or members or service is not None):
         raise RequestError("bad_request", "params.services=false, expected true, or else members or a service")
-    return requests.Watch(service=service, services=services, members=members)
+    since = params.integer("since", low=0, high=INTEGER_MAX) if params.has("since") else None
+    return requests.Watch(service=service, services=services, members=members, since=since)
 
 
 def _unwatch(params: Params) -> Request:
@@ -268,12 +281,13 @@ def _statistics(_params: Params) -> Request:
 
 
 _SERVICE_PARAMS = ("name", "id", "port", "address", "protocol", "tags", "metadata", "weight", "checks")
-_FILTERS = ("tags", "metadata", "status", "zone", "node")
+_FILTERS = ("tags", "metadata", "zone", "node")
 
 METHODS: Mapping[str, tuple[tuple[str, ...], Callable[[Params], Request]]] = {
     "members": ((), _members),
     "services": ((), _services),
-    "resolve": (("service", *_FILTERS, "near", "limit", "max_age", "min_members"), _resolve),
+    "resolve": (("service", *_FILTERS, "status", "near", "limit", "max_age", "min_members"), _resolve),
+    "wait": (("service", *_FILTERS, "ready", "timeout", "max_age", "min_members"), _wait),
     "register": ((*_SERVICE_PARAMS, "lease", "pid", "kept"), _register),
     "deregister": (("id",), _deregister),
     "heartbeat": (("id",), _heartbeat),
@@ -285,7 +299,7 @@ METHODS: Mapping[str, tuple[tuple[str, ...], Callable[[Params], Request]]] = {
     "undamp": (("id",), _undamp),
     "checks": (("id",), _checks),
     "registrations": ((), _registrations),
-    "watch": (("service", "services", "members"), _watch),
+    "watch": (("service", "services", "members", "since"), _watch),
     "unwatch": (("id",), _unwatch),
     "join": (("targets",), _join),
     "leave": ((), _leave),

@@ -57,6 +57,15 @@ class Resolve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Answer *resolve* as soon as *ready* instances of it are ready and its demand is met, or say why not after *timeout_s*."""
+
+    resolve: Resolve
+    ready: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Register:
     """Publish *service*, with its *checks*, for as long as its holder lives: what asked, a lease of *lease_s* seconds, process
     *pid* (or CALLER), or until it is deregistered (kept)."""
@@ -140,11 +149,15 @@ class Registrations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """A snapshot, then every change: of the instances of *service*, or of all *services*, and of the *members*."""
+    """A snapshot, then every change: of the instances of *service*, or of all *services*, and of the *members*.
+
+    *since*: an index up to which all is known; then what changed after it takes the place of the snapshot.
+    """
 
     service: str | None = None
     services: bool = False
     members: bool = False
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +200,7 @@ ReadRequest = Members | Services | Resolve | Info | Why | Statistics | Checks | 
 WriteRequest = Register | Deregister | Heartbeat | CheckUpdate | Drain | Undrain | Maintenance | Progress | Undamp
 """What is done at once."""
 
-SlowRequest = Join | Leave
+SlowRequest = Join | Leave | Wait
 """What takes time."""
 
 Request = ReadRequest | WriteRequest | SlowRequest | Watch | Unwatch

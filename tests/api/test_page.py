@@ -11,6 +11,8 @@ import pytest
 from gossipd.api.conversation import Conversation
 from gossipd.api.dispatch import Answers, Counters
 from gossipd.api.methods import METHODS, parse_request
+from gossipd.api.requests import Wait
+from gossipd.api.waiting import timed_out
 from gossipd.api.watches import Watches
 from gossipd.checks import Check
 from gossipd.node.view import Holder, RegistrationRow
@@ -100,7 +102,7 @@ def test_the_transcript_is_answered_as_printed() -> None:
     assert [shape(answer) for answer in answered] == [shape(answer) for answer in expected]
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"watch", "unwatch", "join", "leave", "statistics"}))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"watch", "unwatch", "wait", "join", "leave", "statistics"}))
 def test_a_result_has_the_fields_of_its_example(method: str) -> None:
     conversation = a_conversation()
     registered = {"name": "web", "port": 1, "tags": ["v1"], "metadata": {"owner": "kim"}}
@@ -121,13 +123,17 @@ def test_the_statistics_have_the_fields_of_their_example() -> None:
     assert shape(result) == shape(example)
 
 
-@pytest.mark.parametrize(("code", "method", "params"), [("stale", "resolve", {"service": "web", "max_age": 0.1})])
-def test_an_error_is_answered_as_printed(code: str, method: str, params: dict[str, object]) -> None:
+def test_errors_are_answered_as_printed() -> None:
+    examples = dict(blocks("error"))
     conversation = a_conversation()
+    wait = parse_request("wait", {"service": "web", "timeout": 0})
+    assert isinstance(wait, Wait)
+    timeout = timed_out(FakeView(), wait, None, now=1.0)
+    assert {"code": "timeout", "message": str(timeout), **timeout.details} == json.loads(examples["timeout"])
     asked(conversation, "register", name="web", port=1)
-    error = asked(conversation, method, **params)
-    assert error["code"] == code
-    assert shape(error) == shape(json.loads(dict(blocks("error"))[code]))
+    stale = asked(conversation, "resolve", service="web", max_age=0.1)
+    assert stale["code"] == "stale"
+    assert shape(stale) == shape(json.loads(examples["stale"]))
 
 
 def test_every_method_and_every_parameter_is_on_the_page_and_no_other() -> None:

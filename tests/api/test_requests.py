@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipd.api.choosing import STATUSES
-from gossipd.api.methods import LEASE_S, METHODS, parse_request
+from gossipd.api.methods import LEASE_S, METHODS, WAIT_S, parse_request
 from gossipd.api.requests import (
     CALLER,
     Checks,
@@ -29,6 +29,7 @@ from gossipd.api.requests import (
     Undamp,
     Undrain,
     Unwatch,
+    Wait,
     Watch,
     Where,
     Why,
@@ -145,6 +146,17 @@ FULL = {
         ("watch", {"members": True}, Watch(members=True)),
         ("watch", {"members": True, "services": True}, Watch(members=True, services=True)),
         ("watch", {"members": True, "service": "web"}, Watch(members=True, service="web")),
+        ("watch", {"since": 7}, Watch(services=True, since=7)),
+        ("wait", {"service": "web"}, Wait(resolve=Resolve(service="web"), ready=1, timeout_s=WAIT_S)),
+        (
+            "wait",
+            {"service": "web", "zone": "a", "ready": 2, "timeout": "1m", "min_members": 3},
+            Wait(
+                resolve=Resolve(service="web", where=Where(zone="a"), demand=Demand(min_members=3)),
+                ready=2,
+                timeout_s=60.0,
+            ),
+        ),
         ("unwatch", {"id": 3}, Unwatch(id=3)),
         ("unwatch", {"id": "w"}, Unwatch(id="w")),
         ("join", {"targets": ["h1", "h2:7700"]}, Join(targets=("h1", "h2:7700"))),
@@ -233,6 +245,11 @@ def test_right_parameters_become_a_request(method: str, params: dict[str, object
         ("progress", {"id": "web", "remaining": -1}, "bad_request", ["params.remaining=-1", "0 to"]),
         ("watch", {"service": "web", "services": True}, "bad_request", ["params.services=true"]),
         ("watch", {"services": False}, "bad_request", ["params.services=false"]),
+        ("watch", {"since": -1}, "bad_request", ["params.since=-1", "0 to"]),
+        ("watch", {"since": "7"}, "bad_request", ["params.since='7'"]),
+        ("wait", {"service": "web", "ready": 0}, "bad_request", ["params.ready=0", "1 to 200000"]),
+        ("wait", {"service": "web", "timeout": 3601}, "bad_request", ["params.timeout=3601", "0 to 3600 seconds"]),
+        ("wait", {"service": "web", "status": "any"}, "bad_request", ["'status'", "wait does not take"]),
         ("unwatch", {"id": None}, "bad_request", ["params.id=null"]),
         ("unwatch", {"id": True}, "bad_request", ["params.id=true"]),
         ("join", {"targets": []}, "bad_request", ["at least one"]),

@@ -4,114 +4,22 @@ import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgpack
 import pytest
 import trio
 import trio.testing
 
+from gossipd.api import connection as connection_module
 from gossipd.api import server as server_module
-from gossipd.api.server import PATH_BYTES_MAX, ApiServer, Peer
+from gossipd.api.connection import Peer
+from gossipd.api.server import PATH_BYTES_MAX, ApiServer
 from gossipd.errors import ConfigError, StorageError
-from gossipd.limits import API_UNREAD_BYTES_MAX, API_WATCHES_PER_CONNECTION_MAX, WATCH_EVENTS_MAX
+from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX, WATCH_EVENTS_MAX
+from tests.api_scene import DEADLINE_S, Talk, a_frame, code_of, running, until
 from tests.fakes_api import FakeCommands, FakeView, a_member, an_instance
 
 pytestmark = pytest.mark.trio
-
-DEADLINE_S = 20.0
-"""For a test that hangs; nothing is timed."""
-
-
-class Scene:
-    """A running server, its fakes, and ways to talk to it."""
-
-    def __init__(self, folder: Path, unread_bytes_max: int) -> None:
-        self.path = str(folder / "api.sock")
-        self.view = FakeView()
-        self.commands = FakeCommands(self.view)
-        self.server = ApiServer(self.path, view=self.view, commands=self.commands, unread_bytes_max=unread_bytes_max)
-
-        self.talks: list[Talk] = []
-
-    async def connect(self) -> "Talk":
-        self.talks.append(Talk(await trio.open_unix_socket(self.path)))
-        return self.talks[-1]
-
-
-class Talk:
-    """A client that sends and reads as told, in lines or in frames."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
-        self._buffer = b""
-
-    async def send(self, *messages: dict[str, object]) -> None:
-        await self.stream.send_all(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
-
-    async def read(self) -> dict[str, object]:
-        while b"\n" not in self._buffer:
-            data = await self.stream.receive_some(65_536)
-            assert data, "the server closed the connection"
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        message: dict[str, object] = json.loads(line)
-        return message
-
-    async def ask(self, method: str, **params: object) -> dict[str, object]:
-        await self.send({"id": "ask", "method": method, "params": params})
-        return await self.read()
-
-    async def read_frame(self) -> dict[str, object]:
-        while len(self._buffer) < 4 or len(self._buffer) < 4 + int.from_bytes(self._buffer[:4], "big"):
-            data = await self.stream.receive_some(65_536)
-            assert data, "the server closed the connection"
-            self._buffer += data
-        end = 4 + int.from_bytes(self._buffer[:4], "big")
-        frame, self._buffer = self._buffer[4:end], self._buffer[end:]
-        message: dict[str, object] = msgpack.unpackb(frame)
-        return message
-
-    async def closed(self) -> bool:
-        """Read until the server closes; return that nothing but what was read before came."""
-        try:
-            return not self._buffer and await self.stream.receive_some(1) == b""
-        except trio.BrokenResourceError:
-            return True
-
-
-def a_frame(message: object) -> bytes:
-    body: bytes = msgpack.packb(message)
-    return len(body).to_bytes(4, "big") + body
-
-
-@asynccontextmanager
-async def running(folder: Path, *, unread_bytes_max: int = API_UNREAD_BYTES_MAX) -> AsyncIterator[Scene]:
-    scene = Scene(folder, unread_bytes_max)
-    with trio.fail_after(DEADLINE_S):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(scene.server.run)
-            try:
-                yield scene
-            finally:
-                for talk in scene.talks:
-                    await talk.stream.aclose()
-            nursery.cancel_scope.cancel()
-
-
-async def until(condition: object) -> None:
-    """Let others run until *condition* holds; the scene's deadline bounds it."""
-    assert callable(condition)
-    while not condition():
-        await trio.testing.wait_all_tasks_blocked(0.001)
-
-
-def code_of(message: dict[str, object]) -> object:
-    error = message["error"]
-    assert isinstance(error, dict)
-    return error["code"]
 
 
 async def test_both_encodings_give_equal_answers(tmp_path: Path) -> None:
@@ -188,7 +96,7 @@ async def test_lost_framing_is_answered_and_closed(tmp_path: Path, data: bytes) 
 async def test_ten_megabytes_in_one_message_are_refused_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes
 ) -> None:
-    monkeypatch.setattr(server_module, "LINGER_S", DEADLINE_S)
+    monkeypatch.setattr(connection_module, "LINGER_S", DEADLINE_S)
     async with running(tmp_path) as scene:
         talk = await scene.connect()
         await talk.stream.send_all(start)
@@ -212,7 +120,7 @@ async def test_a_bad_line_costs_only_itself(tmp_path: Path) -> None:
 async def test_a_message_left_half_sent_is_a_bad_frame_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "STALL_S", 0.05)
+    monkeypatch.setattr(connection_module, "STALL_S", 0.05)
     async with running(tmp_path) as scene:
         talk = await scene.connect()
         await talk.stream.send_all(b'{"id":1,')
@@ -257,7 +165,7 @@ async def test_a_client_that_reads_slowly_gets_every_answer_and_holds_little(tmp
 
 
 async def test_a_client_that_never_reads_its_answers_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "STALL_S", 0.05)
+    monkeypatch.setattr(connection_module, "STALL_S", 0.05)
     async with running(tmp_path) as scene:
         for number in range(200):
             scene.view.put(an_instance(node=f"n{number}"))

@@ -13,7 +13,7 @@ from gossipd.api.requests import Watch
 from gossipd.api.watches import MEMBER_NEWS_MAX, Watcher, Watches
 from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged
 from gossipd.ids import NodeId
-from gossipd.limits import WATCH_EVENTS_MAX
+from gossipd.limits import WATCH_EVENTS_MAX, WATCH_LINGER_S
 from tests.fakes_api import FakeCommands, FakeView, a_member, a_member_change, an_instance
 
 
@@ -234,20 +234,23 @@ def test_one_change_is_encoded_once_for_all_watchers_of_an_encoding() -> None:
     scene.publish(scene.view.put(an_instance()))
     changes = [watcher.pending[0] for watcher in watchers]
     assert changes[0] is changes[1] is changes[2]
-    assert changes[0].encoded(JSON) is changes[0].encoded(JSON)
+    assert changes[0].encoded(JSON, more=False) is changes[0].encoded(JSON, more=False)
     events = [scene.read(watcher) for watcher in watchers]
     assert events[0] == events[1] == events[2]
 
 
-def test_a_watch_that_is_closed_costs_nothing_more() -> None:
+def test_a_watch_that_is_closed_costs_nothing_more_once_nobody_may_come_back_for_it() -> None:
     scene = Scene()
     watcher = scene.watch(service="web")
-    scene.watches.close(watcher)
+    scene.watches.close(watcher, now=scene.now)
+    assert scene.counters.watches == 0
+    assert scene.watches.note([scene.view.put(an_instance())]) is True
+    scene.now += WATCH_LINGER_S
+    scene.watches.flush(now=scene.now)
     assert scene.watches.note([scene.view.put(an_instance())]) is False
     reads = scene.view.reads
     scene.watches.flush(now=scene.now)
     assert scene.view.reads == reads
-    assert scene.counters.watches == 0
 
 
 def test_a_client_is_roused_once_until_it_reads() -> None:
