@@ -25,10 +25,13 @@ ON_TERMINAL = (
 class Run:
     """A command under test, on pipes or on a terminal, and what it wrote so far."""
 
-    def __init__(self, args: list[str], *, environ: Mapping[str, str], terminal: bool = False) -> None:
+    def __init__(
+        self, args: list[str], *, environ: Mapping[str, str], terminal: bool = False, size: tuple[int, int] = (24, 80)
+    ) -> None:
         environ = {**os.environ, **environ}
         if terminal:
             self._output, theirs = pty.openpty()
+            self.resize(lines=size[0], columns=size[1])
             args = [sys.executable, "-c", ON_TERMINAL, *args]
             process = subprocess.Popen(
                 args, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True
@@ -45,6 +48,9 @@ class Run:
     def type(self, text: str) -> None:
         os.write(self._output, text.encode())
 
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
     def until(self, condition: Callable[[str], bool]) -> str:
         """Read until *condition* holds for all that was written; return that."""
         deadline = time.monotonic() + PATIENCE_S
@@ -57,7 +63,7 @@ class Run:
                 except OSError:  # the other side of a terminal is closed
                     data = b""
                 assert data or condition(self.text), f"it ended: {self.text}"
-                self.text += data.decode()
+                self.text += data.decode(errors="replace")
         return self.text
 
     def wait(self) -> int:
@@ -76,6 +82,10 @@ class Run:
             os.kill(self.pid, signal.SIGCONT)
             os.waitpid(self.pid, 0)
         os.close(self._output)
+
+    def frame(self) -> str:
+        """Return what was written since the cursor was last sent home, without colours: what a live screen shows now."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", self.text.rpartition("\x1b[H")[2])
 
     def heard(self) -> list[str]:
         """Return the names of signals that it wrote, in order."""

@@ -129,7 +129,25 @@ def statistics(socket: str | None, as_json: bool) -> None:
     doors.show(answer, lambda: render.facts(answer["statistics"]), as_json=as_json)
 
 
-READING = (members, services, resolve, watch)
+@click.command(short_help="Show members, services and changes, live.")
+@doors.with_socket
+@click.option("--once", is_flag=True, help="Print what is there now and end; also where there is no terminal.")
+def top(socket: str | None, once: bool) -> None:
+    """Show members, services and the last changes on the whole terminal, what is amiss first, until q or Ctrl-C.
+
+    Keys: q quits, p pauses, / filters by a text in names and changes. A daemon that is restarted is waited for.
+    """
+    from gossipd.cli import top as live
+
+    if once:
+        live.once(socket)
+    elif live.is_terminal():
+        live.top(socket)
+    else:
+        raise click.UsageError("no terminal, expected --once, or `gossipd watch`", click.get_current_context())
+
+
+READING = (members, services, resolve, watch, top)
 
 NODE = (join, leave, info, why, statistics)
 """Both in the order of the reference page."""

@@ -26,6 +26,7 @@ print(",".join(name for name in {heavy!r} if name in sys.modules), file=sys.stde
         (["members", "--socket", "/nonexistent/s"], ""),
         (["completion", "bash"], ""),
         (["config", "check"], "cryptography"),
+        (["exec", "--name", "web", "--port", "1", "--socket", "/nonexistent/s", "--", "/bin/true"], ""),
     ],
 )
 def test_a_command_loads_only_what_it_needs(args: list[str], loaded: str) -> None:
