@@ -129,9 +129,10 @@ SEEDS_MAX = 256
 API_FRAME_BYTES_MAX = 128 * 1024
 """Largest request or line on the local socket: the largest record, 16 KiB, with every byte escaped as six in JSON, is 96 KiB."""
 
-API_CONNECTIONS_MAX = 512
-"""Local clients at once; further ones get an error and are closed. Each may leave a request half sent (API_FRAME_BYTES_MAX and
-the 64 KiB of one read) and its answers unread (two buffers of 64 KiB): 512 x 320 KiB = 160 MiB at the very worst."""
+API_CONNECTIONS_MAX = 1_024
+"""Local clients at once, or half as many as the process may open files, if that is less; further ones get an error and are closed. One
+that only watches takes 15 kB: 15 MB. At the very worst each leaves a request half sent (API_FRAME_BYTES_MAX and the 64 KiB of one
+read) and 64 KiB of answers that are not on their way yet: 1,024 x 256 KiB = 256 MiB, and API_UNREAD_BYTES_MAX."""
 
 API_UNREAD_BYTES_MAX = 64 * 1024 * 1024
 """Bytes that wait for all local clients together; past it the one that has read nothing for longest is closed. A snapshot of 3,000
@@ -226,6 +227,16 @@ SERVICES_FILES_MAX = 1_024
 
 SERVICES_BYTES_MAX = 8 * 1024 * 1024
 """All files of a services directory together: twice what a node may publish, for checks and comments."""
+
+LEASES_MAX = 65_536
+"""Calls of one client to one service that are under way: 65,536 x about 250 B = 16 MB. Past it the oldest is given up and
+counted."""
+
+RING_POINTS_MAX = 2**20
+"""Points of one hash ring: 160 for each of 6,553 instances, fewer for each if there are more; 2**20 x about 48 B = 50 MB."""
+
+MAGLEV_SLOTS_MAX = 655_373
+"""Slots of a Maglev table: the larger of the two sizes that its paper measured; 655,373 x 16 B = 10 MB."""
 
 GUARDED_INSTANCES_MAX = 131_072
 """Losses and kept instances that the collapse guard remembers: 131,072 x about 150 B = 20 MB. What is one too many is shown

@@ -6,18 +6,13 @@ The order is the same for everybody, the least grave first, then by node and id,
 from collections.abc import Sequence
 
 from gossipd.api.requests import Resolve, Where
+from gossipd.nearness import TIERS, Place, spill, tier
 from gossipd.node.view import InstanceRow
 
 STATUSES = {
     word: rank for rank, word in enumerate(("passing", "warning", "critical", "draining", "maintenance", "unreachable"))
 }
 """Every status of an instance, with its gravity."""
-
-OVERPROVISIONED = 1.4
-"""How many times its load the ready part of a tier is trusted with: Envoy's overprovisioning factor, 140 %."""
-
-Place = tuple[str | None, str | None]
-"""Zone and region; None: not said."""
 
 
 def matching(rows: Sequence[InstanceRow], where: Where | None) -> list[InstanceRow]:
@@ -44,21 +39,6 @@ def choose(request: Resolve, known: Sequence[InstanceRow], *, here: Place) -> li
     return chosen[: request.limit]
 
 
-def spill(tiers: Sequence[tuple[int, int]]) -> int:
-    """Return how many of *tiers*, nearest first, each so many ready of so many known, it takes to carry the load.
-
-    One more is taken while OVERPROVISIONED x ready / known of those so far is below 1: while fewer than five in seven are ready.
-    Source: Envoy, "Locality weighted load balancing" and "Priority levels". Departs: Envoy sends each level its share of the
-    load; a list has no shares, so a tier is in it or not, and ratios are taken of all tiers so far together.
-    """
-    ready = known = 0
-    for number, (more_ready, more_known) in enumerate(tiers, start=1):
-        ready, known = ready + more_ready, known + more_known
-        if known and OVERPROVISIONED * ready >= known:
-            return number
-    return len(tiers)
-
-
 def _matches(row: InstanceRow, where: Where) -> bool:
     return (
         where.node in (None, row.node)
@@ -70,11 +50,9 @@ def _matches(row: InstanceRow, where: Where) -> bool:
 
 def _tiers(rows: Sequence[InstanceRow], here: Place) -> list[list[InstanceRow]]:
     """Return *rows* of our own zone, of the rest of our own region, and all others. Who does not say where it is, is far."""
-    zone, region = here
-    tiers: list[list[InstanceRow]] = [[], [], []]
+    tiers: list[list[InstanceRow]] = [[] for _ in range(TIERS)]
     for row in rows:
-        same_region = row.region == region
-        tiers[0 if zone and row.zone == zone and same_region else 1 if region and same_region else 2].append(row)
+        tiers[tier((row.zone, row.region), here=here)].append(row)
     return tiers
 
 

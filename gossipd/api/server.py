@@ -101,6 +101,7 @@ class ApiServer:
 
     async def _accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
         number = 0
+        most = min(API_CONNECTIONS_MAX, os.sysconf("SC_OPEN_MAX") // 2)  # the cluster needs descriptors, too
         while True:
             await trio.lowlevel.wait_readable(listener)
             try:
@@ -113,8 +114,8 @@ class ApiServer:
                 await trio.sleep(ACCEPT_RETRY_S)
                 continue
             accepted.setblocking(False)
-            if len(self._clients) >= API_CONNECTIONS_MAX:
-                self._refuse(accepted)
+            if len(self._clients) >= most:
+                self._refuse(accepted, most)
                 continue
             number += 1
             self._counters.connections_accepted += 1
@@ -140,10 +141,10 @@ class ApiServer:
             self._counters.connections = len(self._clients)
             self._commands.connection_lost(number, now=trio.current_time())
 
-    def _refuse(self, accepted: socket.socket) -> None:
+    def _refuse(self, accepted: socket.socket, most: int) -> None:
         """Say why in a line of JSON, whatever the client would have spoken; a frame never begins with '{'."""
         self._counters.connections_refused += 1
-        message = f"{API_CONNECTIONS_MAX} clients are connected, expected fewer; close one, or try again later"
+        message = f"{most} clients are connected, expected fewer; close one, or try again later"
         error = JSON.value({"code": "too_many_connections", "message": message})
         send_if_possible(accepted, JSON.message(None, "error", error))
         accepted.close()

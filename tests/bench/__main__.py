@@ -21,10 +21,11 @@ from tests.bench.results import Budget, Report, Row
 from tests.bench.serf_side import Serfs
 from tests.bench.simulator import simulator_s
 from tests.bench.syncs import RECORDS, sync_bytes
+from tests.bench.watchers import watchers_cost
 
-SECTIONS = ("join", "idle", "changes", "memory", "resolve", "kill", "sync", "simulator", "checks")
+SECTIONS = ("join", "idle", "changes", "memory", "resolve", "kill", "sync", "simulator", "checks", "watchers")
 
-WITHOUT_A_CLUSTER = {"sync", "simulator", "checks"}
+WITHOUT_A_CLUSTER = {"sync", "simulator", "checks", "watchers"}
 """Sections that start no daemons of their own cluster."""
 
 LIMIT_S = 1_200
@@ -60,6 +61,9 @@ def main() -> int:
     if "checks" in options.only:
         _say("checks")
         fixed |= _guarded("checks", report, lambda: checks_cost([])) or {}
+    if "watchers" in options.only:
+        _say("watchers")
+        fixed |= _guarded("watchers", report, watchers_cost) or {}
     report.rows += _rows(ours | fixed, serfs, options.only)
     print(report.as_table())
     if options.json is not None:
@@ -202,6 +206,13 @@ def _rows(ours: Figures, serfs: Figures, only: list[str]) -> list[Row]:
         row("checks", "1,000 http checks every 10 s, CPU", "% of a core", "paced_cpu_percent"),
         row("checks", "  worst lateness of a start", "ms", "paced_late_s", scale=1e3),
         row("checks", "  starts in the busiest 0.1 s, by average", "times", "paced_busiest_bin"),
+        row("watchers", "one change, nobody watches, CPU", "ms", "alone_ms"),
+        row("watchers", "one change, 1,000 watchers, CPU", "ms", "watched_ms"),
+        row("watchers", "  for each watcher, CPU", "us", "delivery_us"),
+        row("watchers", "  until a watcher has heard it, p50", "ms", "delay_p50_s", scale=1e3),
+        row("watchers", "  until a watcher has heard it, p99", "ms", "delay_p99_s", scale=1e3),
+        row("watchers", "  1,000 changes for each: lost", "events", "lost", budget=at_most, limit=0),
+        row("watchers", "  the daemon grew by", "MB", "grown_bytes", scale=1e-6),
         row("simulator", "simulator, 1,000 nodes, 120 s, CPU", "s", "simulator_s", budget=at_most, limit=120),
     ]
     return [row for section, row in rows if section in only]
