@@ -20,6 +20,8 @@ FLOORS = {
     "durations": 0,
     "config": 0,
     "validation": 0,
+    "tokens": 0,
+    "nearness": 0,
     "wire": 1,
     "crypto": 1,
     "core": 2,
@@ -30,6 +32,7 @@ FLOORS = {
     "gateway": 4,
     "metrics": 4,
     "client": 4,
+    "balancing": 4,
     "daemon_config": 4,
     "daemon": 5,
     "demo": 5,
@@ -49,11 +52,14 @@ SAME_FLOOR = {
     "validation": ("errors", "ids", "limits", "records"),
     "core.checks": ("core.catalog",),
     "core.sync": ("core.catalog", "core.membership"),
-    "client": ("api.requests", "api.session"),
+    "client": ("api.requests", "api.session", "balancing"),
     "daemon": ("systemd",),
     "demo": ("daemon",),
 }
 """What may be imported from the same floor besides one's own package; everything else there is a stranger."""
+
+REACH = {"balancing": 0}
+"""The highest floor that a unit may import from, where not all below it: what applications import brings nothing else along."""
 
 CORE_SHARED = ("core.effects", "core.events", "core.deadlines", "core.items")
 """What every machine in core/ may use; they use no machine."""
@@ -204,6 +210,8 @@ def _own_rules(importer: str, target: str) -> list[str]:
     rules = []
     if other_floor > floor:
         rules.append("upward")
+    elif other != unit and other_floor > REACH.get(unit, floor):
+        rules.append("reach")
     elif other_floor == floor and other != unit and not _may_meet(unit, target):
         rules.append("sibling")
     if unit.startswith("core") and other in ("wire", "crypto") and not _within(target, "gossipd.wire.messages"):

@@ -4,43 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gossipd.api.choosing import STATUSES, choose, matching, spill
+from gossipd.api.choosing import STATUSES, choose, matching
 from gossipd.api.requests import Resolve, Where
 from gossipd.node.view import InstanceRow
 from tests.fakes_api import an_instance
 
 NOWHERE = (None, None)
-
-
-@pytest.mark.parametrize(
-    ("tiers", "used"),
-    [
-        ([(7, 7), (9, 9), (9, 9)], 1),  # all is well at home
-        ([(5, 7), (9, 9), (9, 9)], 1),  # 1.4 x 5/7 = 1
-        ([(4, 7), (9, 9), (9, 9)], 2),  # 1.4 x 4/7 = 0.8: the region helps
-        ([(4, 7), (0, 1), (9, 9)], 3),  # together 1.4 x 4/8 = 0.7
-        ([(1, 1), (0, 9), (9, 9)], 1),  # what is further away is not looked at
-        ([(0, 0), (3, 3), (9, 9)], 2),  # nobody at home
-        ([(0, 0), (0, 0), (9, 9)], 3),
-        ([(0, 5), (0, 5), (0, 5)], 3),  # nobody anywhere: nothing is left out
-        ([(0, 0), (0, 0), (0, 0)], 3),
-        ([(0, 5)], 1),
-        ([], 0),
-    ],
-)
-def test_the_next_tier_is_taken_while_fewer_than_five_in_seven_are_ready(
-    tiers: list[tuple[int, int]], used: int
-) -> None:
-    assert spill(tiers) == used
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).map(sorted).map(tuple), max_size=4))
-def test_no_ready_instance_is_left_out_while_none_was_found(tiers: list[tuple[int, int]]) -> None:
-    used = spill(tiers)
-    assert any(ready for ready, _ in tiers[:used]) or not any(ready for ready, _ in tiers)
 
 
 def a_row(node: str, *, status: str = "passing", **values: object) -> InstanceRow:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from random import Random
 
 from gossipd.config import GossipConfig
-from gossipd.core.broadcast.budget import TokenBucket, transmit_limit
+from gossipd.core.broadcast.budget import transmit_limit
 from gossipd.core.broadcast.queue import Queue
 from gossipd.ids import NodeId
 from gossipd.limits import QUEUE_MESSAGES_MAX
+from gossipd.tokens import TokenBucket
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,31 @@
+"""A token bucket: how often something may happen. Pure arithmetic; knows no clock."""
+
+import math
+
+
+class TokenBucket:
+    """*per_s* tokens a second on average, *burst* at once."""
+
+    def __init__(self, *, per_s: float, burst: float, now: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, count: float, *, now: float) -> bool:
+        """Take *count* tokens and return True, or none and return False."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._per_s)
+        self._at = max(self._at, now)
+        if self._tokens < count:
+            return False
+        self._tokens -= count
+        return True
+
+    def wait_s(self, count: float, *, now: float) -> float:
+        """Return seconds until *count* tokens will be there if nobody takes any; infinity if that is never. Takes none."""
+        if count > self._burst:
+            return math.inf
+        missing = count - self._tokens - max(0.0, now - self._at) * self._per_s
+        if missing <= 0:
+            return 0.0
+        return missing / self._per_s if self._per_s > 0 else math.inf
