@@ -1,14 +1,17 @@
-"""Local clients that misbehave cost the daemon bounded memory, and nobody else anything."""
+"""Local clients that misbehave cost the daemon bounded memory, and nobody else anything; who comes back finds what it missed."""
 
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from gossipd.errors import RequestError
 from gossipd.limits import API_CONNECTIONS_MAX
 from simulations.reality.cluster import Cluster, Daemon, wait_until
 
@@ -169,6 +172,59 @@ def test_one_client_too_many_is_told_and_the_others_are_served(daemon: Daemon) -
         wait_until(refused, what="those beyond the limit are refused")
         assert b"error" in _read_all(clients[-1])
     wait_until(lambda: daemon.statistics()["api"]["connections"] < 20, what="the places are free again")
+
+
+def test_a_watch_goes_on_where_it_ended_and_begins_anew_after_a_restart_of_the_daemon() -> None:
+    with Cluster() as cluster:
+        daemon = cluster.start("n1")
+        with daemon.client() as client:
+            index: Any = next(client.watch("web", timeout_s=30))["index"]
+        daemon.call("register", name="web", port=80, kept=True)
+        daemon.call("register", name="web", port=81, kept=True)
+        with daemon.client() as client:
+            events = client.watch("web", since=index, timeout_s=30)
+            missed = [next(events)]
+            while missed[-1]["type"] != "resumed":  # up and changed, or one that says where both led
+                missed.append(next(events))
+            assert missed[0]["type"] == "up"
+            assert missed[-2]["instance"]["port"] == 81  # type: ignore[index]
+            index = missed[-1]["index"]
+        daemon.process.kill()
+        daemon.process.wait()
+        with cluster.start("n1").client() as client:
+            events = client.watch("web", since=index, timeout_s=30)
+            assert [next(events)["type"] for _ in range(2)] == ["resync", "snapshot"]
+
+
+def test_who_waits_hears_what_the_failing_check_says_and_is_answered_when_it_passes(daemon: Daemon) -> None:
+    with socket.socket() as listener, daemon.client() as client:
+        listener.bind(("127.0.0.1", 0))  # not listening yet: refused
+        port = listener.getsockname()[1]
+        client.call("register", name="late", port=port, address="127.0.0.1", checks=["tcp@200ms"])
+        with pytest.raises(RequestError) as caught:
+            client.call("wait", service="late", timeout="500ms")
+        assert caught.value.code == "timeout"
+        missing: Any = caught.value.details["missing"]
+        assert missing[0].startswith("late on n1 is critical: check tcp says ")
+        listener.listen()
+        rows = client.call("wait", service="late", timeout=15)["instances"]
+        assert [row["port"] for row in rows] == [port]  # type: ignore[attr-defined]
+        client.call("deregister", id="late")
+
+
+def test_a_client_that_is_killed_while_it_waits_loses_its_instance(daemon: Daemon, pair: Cluster) -> None:
+    code = f"""
+from gossipd.client import Client
+client = Client({daemon.socket!r}, timeout_s=600)
+client.call("register", name="short", port=80)
+client.call("wait", service="nothing", timeout=600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        wait_until(lambda: pair["n2"].passing("short"), what="the instance is everywhere")
+        wait_until(lambda: daemon.statistics()["api"]["waits"] == 1, what="the client waits")
+        process.kill()
+    wait_until(lambda: daemon.statistics()["api"]["waits"] == 0, what="it waits no more")
+    wait_until(lambda: not pair["n2"].instances("short"), what="its instance is gone everywhere")
 
 
 def _connection(daemon: Daemon) -> socket.socket:
