@@ -1,10 +1,18 @@
 """The commands that ask the running daemon beside us, over its Unix socket."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import click
 
 from gossipd.cli import doors, exits, render
+from gossipd.cli.instance import metadata_of
+from gossipd.errors import RequestError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STATUSES = ("passing", "warning", "critical", "draining", "maintenance", "unreachable")
+"""Of an instance, the least grave first."""
 
 _MEMBERS = doors.names_of("members", doors.member_names)
 _SERVICES = doors.names_of("services", doors.service_names)
@@ -29,30 +37,73 @@ def services(socket: str | None, as_json: bool) -> None:
     doors.show(answer, lambda: render.services(answer["services"], colour=doors.colourful()), as_json=as_json)
 
 
+def _filters(command: F) -> F:
+    """Give *command* the options that say which instances count, under the names of `_asked`."""
+    options = (
+        click.option(
+            "--tag", "tags", multiple=True, help="Only instances with this tag; repeatable: with all of them."
+        ),
+        click.option(
+            "--meta", multiple=True, metavar="KEY=VALUE", help="Only instances with this metadata; repeatable."
+        ),
+        click.option("--zone", help="Only instances on nodes with this label zone."),
+        click.option("--node", help="Only instances of this node.", shell_complete=_MEMBERS),
+        click.option("--max-age", metavar="DURATION", help="Fail rather than answer from what is older than this."),
+        click.option("--min-members", type=click.IntRange(1), help="Fail if fewer members are believed alive."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _asked(
+    tags: Sequence[str],
+    meta: Sequence[str],
+    zone: str | None,
+    node: str | None,
+    max_age: str | None,
+    min_members: int | None,
+) -> dict[str, Any]:
+    """Return the parameters of the local socket."""
+    return {
+        "tags": list(dict.fromkeys(tags)) or None,
+        "metadata": metadata_of(meta) or None,
+        "zone": zone,
+        "node": node,
+        "max_age": max_age,
+        "min_members": min_members,
+    }
+
+
 @click.command(short_help="Print who serves something: address:port, a line each.")
 @click.argument("service", shell_complete=_SERVICES)
 @doors.reading
-@click.option("--tag", "tags", multiple=True, help="Only instances with this tag; repeatable: with all of them.")
-@click.option("--near", is_flag=True, help="Those of this node's zone first, and no others if these suffice.")
+@_filters
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Instead of the ready ones; repeatable."
+)
 @click.option("--all", "everything", is_flag=True, help="Also instances that are not ready, whatever their status.")
+@click.option("--near", is_flag=True, help="Those of this node's zone first, and no others if these suffice.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many instances.")
 def resolve(
     socket: str | None,
     as_json: bool,
     service: str,
-    tags: tuple[str, ...],
-    near: bool,
+    statuses: tuple[str, ...],
     everything: bool,
+    near: bool,
     limit: int | None,
+    **filters: Any,
 ) -> int:
     """Print the ready instances of SERVICE, one a line: address:port, node, id, status, protocol, tags.
 
-    Passing instances come first. Exits with 1 if there is no instance to print.
+    Passing instances come first. Exits with 1 if there is no instance to print, or the answer could not be trusted as
+    far as --max-age and --min-members ask.
     """
-    wanted = list(dict.fromkeys(tags))
-    asked: dict[str, Any] = {
-        "tags": wanted or None,
-        "status": "any" if everything else None,
+    if statuses and everything:
+        raise click.UsageError("--status and --all given, expected at most one", click.get_current_context())
+    asked = _asked(**filters) | {
+        "status": "any" if everything else list(dict.fromkeys(statuses)) or None,
         "near": near or None,
         "limit": limit,
     }
@@ -61,13 +112,38 @@ def resolve(
     if as_json or found:
         doors.show(answer, lambda: render.instances(found, colour=doors.colourful()), as_json=as_json)
     else:
-        kind = "instance" if everything else "ready instance"
-        tagged = f" with {', '.join(wanted)}" if wanted else ""
+        kind = "instance" if everything else f"{' or '.join(statuses) or 'ready'} instance"
+        tagged = f" with {', '.join(asked['tags'])}" if asked["tags"] else ""
         click.echo(f"gossipd: no {kind} of {service}{tagged}", err=True)
         footer = render.footer(answer.get("view"))
         if footer is not None:
             click.echo(footer, err=True)
     return exits.OK if found else exits.FAILED
+
+
+@click.command(short_help="Wait until instances of a service are ready.")
+@click.argument("service", shell_complete=_SERVICES)
+@doors.reading
+@_filters
+@click.option("--ready", type=click.IntRange(1), default=1, show_default=True, help="So many must be ready.")
+@click.option(
+    "--timeout", metavar="DURATION", default="30s", show_default=True, help="Give up after so long, at most 1h."
+)
+def wait(socket: str | None, as_json: bool, service: str, ready: int, timeout: str, **filters: Any) -> int:
+    """Wait until instances of SERVICE are ready, and print them as `gossipd resolve` does.
+
+    Exits with 1 when the time is over, and says of each known instance why it is not ready.
+    """
+    asked = _asked(**filters) | {"ready": ready, "timeout": timeout}
+    try:
+        answer = doors.ask(socket, "wait", timeout_s=doors.WAIT_TIMEOUT_S, service=service, **asked)
+    except RequestError as error:
+        if "missing" not in error.details:
+            raise
+        exits.complain([str(error)])  # the daemon's own time-out: it is there, and has answered
+        return exits.FAILED
+    doors.show(answer, lambda: render.instances(answer["instances"], colour=doors.colourful()), as_json=as_json)
+    return exits.OK
 
 
 @click.command(short_help="Print every change as it happens.")
@@ -147,7 +223,7 @@ def top(socket: str | None, once: bool) -> None:
         raise click.UsageError("no terminal, expected --once, or `gossipd watch`", click.get_current_context())
 
 
-READING = (members, services, resolve, watch, top)
+READING = (members, services, resolve, wait, watch, top)
 
 NODE = (join, leave, info, why, statistics)
 """Both in the order of the reference page."""

@@ -21,6 +21,9 @@ TIMEOUT_S = 5.0
 JOIN_TIMEOUT_S = 60.0
 """How long joining may take: names are resolved, and each address is tried until it answers or times out."""
 
+WAIT_TIMEOUT_S = 3_610.0
+"""How long waiting for instances may take: a little more than the longest that may be asked for."""
+
 LEAVE_TIMEOUT_S = 660.0
 """How long leaving may take: a little more than the longest leave.timeout_s."""
 

@@ -92,6 +92,24 @@ def test_resolve_without_an_instance_is_a_negative_answer(tmp_path: Path) -> Non
     assert result.stderr == "gossipd: no ready instance of web\n"
 
 
+def test_every_filter_is_passed_on(tmp_path: Path) -> None:
+    answer: Answer = {"instances": [an_instance("n1")], "view": WELL}
+    given = ("--tag=a", "--tag=b", "--meta=k=v", "--zone=z", "--node=n1", "--max-age=5s", "--min-members=3")
+    asked = {"tags": ["a", "b"], "metadata": {"k": "v"}, "zone": "z", "node": "n1", "max_age": "5s", "min_members": 3}
+    _, calls = ask(tmp_path, {"resolve": answer}, "resolve", "web", *given, "--status=warning", "--status=critical")
+    assert calls == [("resolve", {"service": "web", **asked, "status": ["warning", "critical"]})]
+    result, calls = ask(tmp_path, {"wait": answer}, "wait", "web", *given, "--ready=2", "--timeout=5m")
+    assert calls == [("wait", {"service": "web", **asked, "ready": 2, "timeout": "5m"})]
+    assert result.stdout == "10.0.0.1:8080  n1  web-n1  passing  tcp  v2\n"
+
+
+def test_waiting_in_vain_says_why_and_is_no_lost_daemon(tmp_path: Path) -> None:
+    message = "0 of 1 instances of web are ready after 1 s: no instance of web is known"
+    refusal = RequestError("timeout", message, details={"ready": 0, "missing": ["no instance of web is known"]})
+    result, _ = ask(tmp_path, {"wait": refusal}, "wait", "web", "--timeout", "1s")
+    assert (result.exit_code, result.stderr) == (exits.FAILED, f"gossipd: error: {message}\n")
+
+
 def test_register_asks_the_daemon_to_keep_it(tmp_path: Path) -> None:
     answer: Answer = {"registration": {"id": "web-1", "service": "web", "holder": "kept"}}
     args = ("--port", "80", "--id", "web-1", "--address", "10.0.0.9", "--tag", "b", "--tag", "a", "--meta", "k=v=w")

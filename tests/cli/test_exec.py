@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from gossipd.cli.main import cli
@@ -158,5 +159,6 @@ def test_a_shell_that_ran_us_has_the_terminal_afterwards(tmp_path: Path) -> None
 
 def test_exec_is_a_command_whose_options_end_at_the_program() -> None:
     command = cli.commands["exec"]
-    context = command.make_context("exec", ["--name", "web", "--port", "1", "ls", "-l", "--port", "2"])
+    program = click.Context(cli, **cli.context_settings)
+    context = command.make_context("exec", ["--name", "web", "--port", "1", "ls", "-l", "--port", "2"], parent=program)
     assert (context.params["args"], context.params["port"]) == (("ls", "-l", "--port", "2"), 1)

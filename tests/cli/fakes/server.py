@@ -75,5 +75,5 @@ class FakeDaemon:
             return list(self._watch)
         answer = self._answers.get(method, RequestError("unknown_method", f"no {method} here"))
         if isinstance(answer, RequestError):
-            return [("error", {"code": answer.code, "message": str(answer)})]
+            return [("error", {"code": answer.code, "message": str(answer), **answer.details})]
         return [("result", answer)]
