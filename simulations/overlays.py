@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from gossipd.core.catalog.store import Store, _Owner
+from gossipd.core.effects import Effect
 from gossipd.core.items import _BITS, ItemIndex, ItemKey
 from gossipd.ids import Address, NodeId, Version
 from gossipd.node.peers import PeerBook, PeerEntry
@@ -120,31 +121,25 @@ class OverlaidIndex(ItemIndex):
 
 
 class OverlaidOwners(dict[NodeId, _Owner]):
-    """Owners that are another store's until they are looked up; the store only looks up, adds and removes them."""
+    """Owners that are another store's until they are taken, which is to be done before one is changed or removed."""
 
     def __init__(self, common: Mapping[NodeId, _Owner], now: float) -> None:
         super().__init__()
         self._common = common
         self._now = now
-        self._taken: set[NodeId] = set()
+        self._removed: set[NodeId] = set()
 
-    def floor(self, owner: NodeId) -> Version | None:
-        """Return the floor of *owner*, without making it this node's own."""
-        found = super().get(owner)
-        if found is None and owner not in self._taken:
-            found = self._common.get(owner)
-        return None if found is None else found.floor
+    def take(self, owner: NodeId) -> None:
+        """Make *owner*, if there is one, this node's own."""
+        theirs = self.get(owner)
+        if theirs is not None and not super().__contains__(owner):
+            self[owner] = _Owner(theirs.floor, theirs.tokens, self._now, dict(theirs.records), {}, theirs.bytes)
 
     def get(self, owner: NodeId, default: Any = None) -> Any:
         found = super().get(owner)
-        if found is not None:
-            return found
-        theirs = self._common.get(owner)
-        if theirs is None or owner in self._taken:
-            return default
-        self._taken.add(owner)
-        found = self[owner] = _Owner(theirs.floor, theirs.tokens, self._now, dict(theirs.records), {}, theirs.bytes)
-        return found
+        if found is None and owner not in self._removed:
+            found = self._common.get(owner)
+        return default if found is None else found
 
     def __missing__(self, owner: NodeId) -> _Owner:
         found: _Owner | None = self.get(owner)
@@ -153,7 +148,7 @@ class OverlaidOwners(dict[NodeId, _Owner]):
         return found
 
     def __delitem__(self, owner: NodeId) -> None:
-        self.get(owner)
+        self._removed.add(owner)
         super().__delitem__(owner)
 
 
@@ -170,13 +165,23 @@ class OverlaidStore(Store):
         self._own_names = set()
         self._held, self.bytes = other._held, other.bytes
 
+    def merge(self, record: Record, *, source: NodeId, how: str, now: float) -> list[Effect]:
+        self._owners.take(record.owner)
+        return super().merge(record, source=source, how=how, now=now)
+
     def owner_epoch(self, owner: NodeId, epoch: int, *, now: float) -> None:
-        floor = self._owners.floor(owner)
-        if floor is None or floor < Version(epoch, 0):
-            super().owner_epoch(owner, epoch, now=now)
-        else:  # nothing changes, so the owner need not become ours
-            self.orphans.cancel(owner)
-            self._forgotten.pop(owner, None)
+        row = self._owners.get(owner)
+        if row is None or row.floor < Version(epoch, 0):  # else nothing of it changes
+            self._owners.take(owner)
+        super().owner_epoch(owner, epoch, now=now)
+
+    def owner_left(self, owner: NodeId, epoch: int, *, source: NodeId, how: str, now: float) -> list[Effect]:
+        self._owners.take(owner)
+        return super().owner_left(owner, epoch, source=source, how=how, now=now)
+
+    def forget(self, owner: NodeId, *, how: str = "timer", now: float) -> list[Effect]:
+        self._owners.take(owner)
+        return super().forget(owner, how=how, now=now)
 
     def _put(self, row: _Owner, record: Record) -> None:
         self._own_name(record)

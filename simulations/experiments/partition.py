@@ -97,7 +97,7 @@ def run_goals(settings: Settings) -> Result:
 
 
 CUTS, BRANCHES = 4, 25
-LARGE, LARGE_BRANCHES = ("99/1", 5_000, 120.0), 2
+LARGE, LARGE_BRANCHES = ("99/1", 5_000, 60.0), 2
 """Told in this process, after the others: it needs their memory."""
 
 JUDGED = ("halves", "99/1")
