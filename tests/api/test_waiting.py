@@ -111,6 +111,7 @@ async def test_a_wait_ends_when_enough_are_ready_and_holds_only_its_own_connecti
         rows = [an_instance(node="bob"), replace(an_instance(node="cat"), tags=[]), bad("critical", node="dee")]
         scene.server.publish([scene.view.put(row) for row in rows])
         assert "result" in await other.ask("info")
+        await trio.testing.wait_all_tasks_blocked(0.001)  # it looked again, and sleeps
         assert scene.server.statistics()["waits"] == 1
         scene.server.publish([scene.view.put(an_instance(node="dee"))])
         answer = await waiting.read()
