@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio.testing
 
 from gossipd.api import connection as connection_module
 from gossipd.api import watches as watches_module
