@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from random import Random
 
@@ -141,6 +141,7 @@ class _Daemon:
             labels=config.labels,
             peers=past.peers,
             kept=past.kept,
+            restarted=past.restarted,
         )
         self._join_shell(bound)
         self._saver = self._saver_for(directory)
@@ -373,18 +374,21 @@ class _Past:
     """What the data directory knows of us; of nothing, when there is none."""
 
     epoch: int
-    peers: list[PeerEntry]
-    kept: Kept
+    peers: list[PeerEntry] = field(default_factory=list)
+    kept: Kept = NOTHING_KEPT
+    restarted: bool = False
 
 
 def _recall(directory: DataDirectory | None, me: NodeId) -> _Past:
     now_ms = int(time.time() * 1000)
     if directory is None:
-        return _Past(epoch=max(1, now_ms), peers=[], kept=NOTHING_KEPT)
+        return _Past(epoch=max(1, now_ms))
+    former = directory.load_identity()
     return _Past(
         epoch=directory.claim_epoch(me, now_ms=now_ms),
         peers=directory.load_peers(now_ms=now_ms),
         kept=directory.load_registrations(now_ms=now_ms),
+        restarted=former is not None and former.name == me,
     )
 
 

@@ -77,6 +77,7 @@ class Network:
         keyring: Keyring | None = None,
         peers: Sequence[PeerEntry] = (),
         kept: Kept = NOTHING_KEPT,
+        restarted: bool = False,
         labels: Sequence[tuple[str, str]] = (),
     ) -> Node:
         """Start node *number*, called n<number> unless named, at its address."""
@@ -95,6 +96,7 @@ class Network:
             seeds=seeds,
             peers=peers,
             kept=kept,
+            restarted=restarted,
             labels=labels,
         )
         self.nodes[address] = node

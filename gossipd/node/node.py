@@ -49,8 +49,12 @@ class Node:
         peers: Sequence[PeerEntry] = (),
         seeds: Sequence[Address] = (),
         kept: Kept = NOTHING_KEPT,
+        restarted: bool = False,
     ) -> None:
-        """*entropy* gives unguessable bytes for session ids; *rng* everything else. what is *kept* holds from the start."""
+        """*entropy* gives unguessable bytes for session ids; *rng* everything else. what is *kept* holds from the start.
+
+        *restarted*: a former run of ours may have published; whoever knows *peers* takes it for granted.
+        """
         self._config = config
         self._labels = check_labels(labels)
         self._m = Machines(
@@ -66,7 +70,8 @@ class Node:
             peers=peers,
             seeds=seeds[:SEEDS_MAX],
         )
-        self._instances = Instances(config, self._m, kept=kept, info=self._info, restarted=bool(peers), now=now)
+        restarted = restarted or bool(peers)
+        self._instances = Instances(config, self._m, kept=kept, info=self._info, restarted=restarted, now=now)
         self._leaving = Leaving(config.leave, self._m)
         self._due: float | None = None
         """The next deadline, once it was asked for; every input may move it."""

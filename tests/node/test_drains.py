@@ -11,7 +11,7 @@ from gossipd.limits import UNREGISTERED_DECISION_S
 from gossipd.node.node import Node
 from gossipd.node.view import KEPT
 from gossipd.records import NORMAL_STATE, Mode, State
-from tests.network import Network, a_service
+from tests.network import Network, a_service, address_of
 from tests.node.living import ALIVE, CRITICAL, OVER_FIRST, PASSING, UP, Alone, finish_all, info_of, state_of
 
 # --------------------------------------------------------------------------------------------- drains and maintenance
@@ -172,6 +172,23 @@ def test_what_no_check_speaks_of_after_a_restart_is_published_as_it_is() -> None
     assert state_of(again) is None
     net.run(6.0)
     assert state_of(again) == state_of(nodes[0], owner=again) == State(health=CRITICAL)
+
+
+def test_whoever_was_killed_before_its_peer_book_was_written_blips_nobody_either() -> None:
+    net = Network(config=LOCAL)
+    nodes = net.cluster(2)
+    owner = nodes[1]
+    net.do(owner, owner.register(a_service(), holder=KEPT, checks=(UP,), now=net.now)[1])
+    finish_all(net, owner)
+    net.run(1.0)
+    kept = owner.kept(now=net.now)
+    net.crash(owner)
+    again = net.add(1, epoch=2_000, kept=kept, seeds=[address_of(0)], restarted=True)
+    states = set()
+    for _ in range(20):
+        net.run(0.1)
+        states.add(state_of(nodes[0], owner=again))
+    assert (states, state_of(again)) == ({NORMAL_STATE}, None)
 
 
 # ------------------------------------------------------------------------------------------------------------ leaving
