@@ -54,7 +54,7 @@ def test_equal_seeds_measure_the_same() -> None:
 def test_all_crashes_are_waited_for_and_synchronous_verdicts_come_with_a_round() -> None:
     took = first_detection.measure("SWIM", "synchronous", 30, 17, seed=1)
     assert len(took) == 17
-    assert all(seconds % 1 == pytest.approx(0.0001, abs=1e-6) for seconds in took)
+    assert all(0 < seconds % 1 < 0.001 for seconds in took)  # the link, and what each packet costs
 
 
 def test_members_that_draw_targets_afresh_detect_as_simulated_in_the_notes() -> None:
