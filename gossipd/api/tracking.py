@@ -80,8 +80,13 @@ class Tracker:
                     self._forget(key)
 
     def note_record(self, event: RecordChanged) -> None:
-        """Mark the instance that *event* is about for another look."""
-        if self.idle or not event.key.startswith(SERVICE_KEY):
+        """Mark the instance that *event* is about for another look; all of its node's where it is about that: its mode and its
+        labels show in each."""
+        if self.idle:
+            return
+        if is_about_node(event):
+            self.note_nodes([event.owner])
+        if not event.key.startswith(SERVICE_KEY):
             return
         key = (event.owner, event.key.removeprefix(SERVICE_KEY))
         if key in self._rows or self._all or any(name in self._services for name in _service_names(event)):

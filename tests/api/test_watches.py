@@ -11,9 +11,10 @@ from gossipd.api.encoding import JSON, MESSAGE_PACK, Encoding
 from gossipd.api.methods import parse_request
 from gossipd.api.requests import Watch
 from gossipd.api.watches import MEMBER_NEWS_MAX, Watcher, Watches
-from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged
-from gossipd.ids import NodeId
+from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged, RecordChanged
+from gossipd.ids import NodeId, Version
 from gossipd.limits import WATCH_EVENTS_MAX, WATCH_LINGER_S
+from gossipd.records import Mode, NodeInfo, Record
 from tests.fakes_api import FakeCommands, FakeView, a_member, a_member_change, an_instance
 
 
@@ -110,6 +111,24 @@ def test_a_failed_node_makes_its_instances_unreachable_and_back() -> None:
     scene.publish(scene.view.put_member(a_member("bob", status="failed")))
     scene.publish(scene.view.put_member(a_member("bob")))
     assert brief(scene.read(watcher)) == [("changed", "bob", 80, "unreachable"), ("changed", "bob", 80, "passing")]
+
+
+def test_what_a_node_says_of_itself_is_told_of_its_instances() -> None:
+    scene = Scene()
+    for node in ("ann", "bob"):
+        scene.view.put(an_instance(node=node))
+    watcher = scene.watch(service="web")
+    scene.read(watcher)
+    for node in ("ann", "bob"):
+        scene.view.put(replace(an_instance(node=node), status="draining", ready=False))  # only bob's node will say so
+    info = Record(owner=NodeId("bob"), version=Version(1, 2), floor=0, key="node", content=NodeInfo(mode=Mode.DRAINING))
+    source = NodeId("bob")
+    scene.publish(
+        RecordChanged(
+            owner=source, key="node", before=None, after=info, version=info.version, source=source, how="gossip"
+        )
+    )
+    assert brief(scene.read(watcher)) == [("changed", "bob", 80, "draining")]
 
 
 def test_records_that_came_before_their_member_are_up_with_the_member() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from gossipd.cli import follow, render
-from tests.cli.builders import ISOLATED, WELL, a_member, a_service, an_instance
+from tests.cli.builders import ISOLATED, WELL, a_check, a_drain, a_member, a_registration, a_service, an_instance
 
 
 def test_members_are_an_aligned_table() -> None:
@@ -121,6 +121,27 @@ def test_evidence_tells_the_story_newest_last() -> None:
         "1.0s ago  failed   gossip  n2       -"
     )
     assert render.evidence({**value, "history": []}, colour=False).endswith("no change of belief is remembered")
+
+
+def test_evidence_of_an_own_instance_ends_with_who_holds_it_and_its_checks() -> None:
+    row = {"ago_s": 4.0, "what": "check http is critical", "accuser": "n1", "source": None, "how": "self"}
+    held = a_registration(
+        holder="lease", lease_left_s=12.0, penalty=3020.4, damped=True, mode="draining", reason="new version"
+    )
+    value = {
+        "subject": "web",
+        "kind": "instance",
+        "belief": "critical",
+        "history": [row],
+        "registration": held | {"drain": a_drain()},
+        "checks": [a_check(health="critical", output="500 Internal Server Error", failures=3)],
+    }
+    assert render.evidence(value, colour=False).splitlines()[3:] == [
+        "held by: lease, to be renewed within 12s; draining, because: new version, draining for 1.0s, 4.0s left;"
+        " penalty 3020 for its changes; held out until it has been quiet (gossipd undamp lets it in)",
+        "INSTANCE  CHECK  KIND  HEALTH    SINCE  LAST  NEXT   TOOK  FAILURES  OUTPUT",
+        "web       http   http  critical  1m00s  2.5s  7.5s  2.0ms         3  500 Internal Server Error",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print("serving", flush=True)
 HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
@@ -128,6 +129,7 @@ def test_exec_is_ready_when_its_check_passes_and_drains_before_it_stops(runs: li
         up = watcher.until_it("up", "web-1")["instance"]
         assert (up["status"], up["ready"], up["port"], up["tags"]) == ("critical", False, port, ["v2"])
         watcher.until_it("changed", "web-1", status="passing", ready=True)
+        program.until(lambda text: "serving" in text)
         program.signal(signal.SIGTERM)
         row = watcher.until_it("changed", "web-1", status="draining")["instance"]
         assert (row["ready"], row["serving"], row["terminating"]) == (False, True, True)
@@ -135,6 +137,23 @@ def test_exec_is_ready_when_its_check_passes_and_drains_before_it_stops(runs: li
         assert program.wait() == 7
         watcher.until_it("down", "web-1")
         assert watcher.said("web-1")[2:] == [("changed", "draining"), ("down", "draining")]
+        watcher.close()
+
+
+def test_everybody_sees_a_node_drain_before_it_goes() -> None:
+    with Cluster() as cluster:
+        first, second = cluster.start_together(2)
+        first.call("register", name="web", port=80, kept=True)
+        watcher = Watcher(second)
+        if not second.passing("web"):
+            watcher.until_it("up", "web", ready=True)
+        first.call("drain", reason="reboot")
+        assert watcher.until_it("changed", "web", status="draining")["instance"]["reason"] == "reboot"
+        first.call("undrain")
+        watcher.until_it("changed", "web", status="passing", ready=True)
+        assert first.terminate() == 0
+        watcher.until_it("changed", "web", status="draining", terminating=True)
+        watcher.until_it("down", "web")
         watcher.close()
 
 
@@ -153,12 +172,56 @@ def test_a_program_that_ends_before_its_check_ever_passed_was_never_ready(runs: 
         watcher.close()
 
 
+def test_a_drain_is_over_when_the_program_says_that_nothing_remains(runs: list[Run]) -> None:
+    with Cluster() as cluster:
+        (first,) = cluster.start_together(1)
+        watcher = Watcher(first)
+        program = an_exec(first, runs, "--port", str(free_port("127.0.0.1")), "--drain-s", "3600")
+        watcher.until_it("up", "web", ready=True)
+        program.until(lambda text: "serving" in text)
+        program.signal(signal.SIGTERM)
+        watcher.until_it("changed", "web", status="draining")
+        assert first.call("progress", id="web", remaining=3)["drain"]["done"] is False
+        first.call("progress", id="web", remaining=0)
+        assert program.wait() == 7
+        watcher.close()
+
+
+def test_maintenance_outlives_the_program_and_needs_no_drain(runs: list[Run]) -> None:
+    with Cluster() as cluster:
+        (first,) = cluster.start_together(1)
+        watcher = Watcher(first)
+        program = an_exec(first, runs, "--port", str(free_port("127.0.0.1")), "--drain-s", "3600")
+        watcher.until_it("up", "web", ready=True)
+        first.call("maintenance", id="web", enable=True, reason="new disk")
+        program.until(lambda text: "serving" in text)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 7
+        watcher.until_it("down", "web")
+        an_exec(first, runs, "--port", str(free_port("127.0.0.1")))
+        row = watcher.until_it("up", "web")["instance"]
+        assert (row["status"], row["reason"]) == ("maintenance", "new disk")
+        watcher.close()
+
+
+def test_a_refused_registration_is_told_once_and_the_program_runs(runs: list[Run]) -> None:
+    with Cluster() as cluster:
+        (first,) = cluster.start_together(1)
+        program = an_exec(first, runs, "--port", str(free_port("127.0.0.1")), "--check", "script:/bin/true")
+        program.until(lambda text: "script checks are off" in text)
+        program.until(lambda text: "serving" in text)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 7
+        assert program.text.count("trying again") == 1
+
+
 def test_what_a_killed_run_left_draining_is_ready_when_it_is_run_again(runs: list[Run]) -> None:
     with Cluster() as cluster:
         (first,) = cluster.start_together(1)
         watcher = Watcher(first)
         program = an_exec(first, runs, "--port", "80", "--drain-s", "60")
         watcher.until_it("up", "web", ready=True)
+        program.until(lambda text: "serving" in text)
         program.signal(signal.SIGTERM)
         watcher.until_it("changed", "web", status="draining")
         program.signal(signal.SIGKILL)
