@@ -162,6 +162,9 @@ API_WAITS_MAX = 256
 API_WAIT_S_MAX = 3_600
 """Longest wait for instances: an hour; who has more patience asks again."""
 
+CLIENT_ANSWER_BYTES_MAX = 256 * 1024 * 1024
+"""Longest answer or event that a client takes: a snapshot of all 200,000 instances is 160 MB; more is no daemon of ours."""
+
 OPEN_PROBES_MAX = 512
 """Relayed probes in flight for others: 3 helpers x 1 probe/s x 0.5 s each for 300 peers at once."""
 
