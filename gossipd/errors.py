@@ -1,7 +1,8 @@
 """Every error gossipd raises on purpose, by whose fault it is.
 
 `ConfigError`: the operator's; `PeerError`: a peer's; `RequestError`: a local client's; `StorageError`: the disk's.
-A broken invariant of our own is an `assert`, and is never caught.
+`CallError`: nobody's, perhaps: a call to an instance cannot be made now. A broken invariant of our own is an `assert`, and is
+never caught.
 """
 
 from collections.abc import Mapping
@@ -82,3 +83,23 @@ class RequestError(GossipdError):
         super().__init__(message)
         self.code = code
         self.details: Mapping[str, object] = details or {}
+
+
+class CallError(GossipdError):
+    """A call to an instance cannot be made now. Nothing was sent; the message says what to do."""
+
+
+class NoInstance(CallError):
+    """No instance is ready to get the call."""
+
+
+class TooManyCalls(CallError):
+    """The limiter lets no further call through for *wait_s* seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"more calls than the limiter allows: wait {wait_s:.3g} s, or raise its rate")
+        self.wait_s = wait_s
+
+
+class DeadlineExceeded(CallError):
+    """The call's deadline has passed before an attempt began."""

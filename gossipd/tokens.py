@@ -22,10 +22,13 @@ class TokenBucket:
         return True
 
     def wait_s(self, count: float, *, now: float) -> float:
-        """Return seconds until *count* tokens will be there if nobody takes any; infinity if that is never. Takes none."""
+        """Return seconds until *count* tokens will be there if nobody takes any; infinity if that is never. Takes none.
+
+        A nanosecond more than it takes, so that who waits for so long finds them in spite of rounding.
+        """
         if count > self._burst:
             return math.inf
         missing = count - self._tokens - max(0.0, now - self._at) * self._per_s
         if missing <= 0:
             return 0.0
-        return missing / self._per_s if self._per_s > 0 else math.inf
+        return missing / self._per_s + 1e-9 if self._per_s > 0 else math.inf

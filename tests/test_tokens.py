@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +55,8 @@ def test_a_bucket_says_how_long_to_wait_and_takes_nothing_for_it() -> None:
     bucket = TokenBucket(per_s=10.0, burst=3, now=0.0)
     assert bucket.wait_s(3, now=0.0) == 0.0
     assert bucket.take(3, now=0.0)
-    assert [bucket.wait_s(1, now=now) for now in (0.0, 0.05, 0.1)] == [0.1, 0.05, 0.0]
+    assert [bucket.wait_s(1, now=now) for now in (0.0, 0.05, 0.1)] == pytest.approx([0.1, 0.05, 0.0])
     assert bucket.take(1, now=0.1)
+    assert bucket.take(1, now=0.1 + bucket.wait_s(1, now=0.1))
     assert bucket.wait_s(4, now=99.0) == math.inf
     assert TokenBucket(per_s=0.0, burst=0.0, now=0.0).wait_s(1, now=0.0) == math.inf
