@@ -119,9 +119,10 @@ def test_a_lease_that_is_not_renewed_is_critical_and_then_gone() -> None:
         watcher.close()
 
 
-def test_exec_is_ready_when_its_check_passes_and_drains_before_it_stops(runs: list[Run]) -> None:
+def test_exec_is_ready_when_its_check_passes_and_drains_before_it_stops(tmp_path: Path, runs: list[Run]) -> None:
     with Cluster() as cluster:
-        first, second = cluster.start_together(2)
+        never = settings(tmp_path, "[catalog]\nconnection_grace_s = 3600.0\n")  # so whoever goes was withdrawn
+        first, second = cluster.start_together(2, **never)
         watcher = Watcher(second)
         port = free_port("127.0.0.1")
         options = ("--id", "web-1", "--port", str(port), "--check", "http:/@1s", "--drain-s", "0.5", "--tag", "v2")
