@@ -60,11 +60,13 @@ class Tracker:
     def add(self, service: str | None, *, now: float) -> list[InstanceChange]:
         """Watch *service*, None for all; return what former watchers were not told yet. Counted: as many `drop` undo
         it."""
+        watched = None if self._all else set(self._services)
         if service is None:
             self._all += 1
         else:
             self._services[service] = self._services.get(service, 0) + 1
-        return self._compare(service, now)
+        changes = self._compare(service, now)
+        return [change for change in changes if watched is None or change.row.service in watched]
 
     def drop(self, service: str | None) -> None:
         """Undo one `add`; rows that nobody watches any more are forgotten."""

@@ -104,7 +104,9 @@ class Watches:
         self.flush(now=now)
         watcher = Watcher(id, request, encoding, on_news=on_news)
         for scope in watcher.scopes:
-            if self._scopes.enter(scope, index=self._view.index):
+            if scope not in self._scopes and self._told_index > self._view.index:
+                self._told_index += 1  # what nobody followed may have come after what was told ahead of the view
+            if self._scopes.enter(scope, index=self._index):
                 self._follow(scope, now=now)
             self._watchers.setdefault(scope, set()).add(watcher)
         if request.since is not None:
@@ -210,7 +212,7 @@ class Watches:
             parts.append(("instances", rows))
         if request.members:
             parts.append(("members", self._answers.snapshot_rows("members", None, encoding=encoding, now=now)))
-        parts.append(("index", encoding.value(self._view.index)))
+        parts.append(("index", encoding.value(self._index)))
         parts.append(("view", encoding.value(self._answers.trust(now=now))))
         messages.append(encoding.message(watcher.id, "event", encoding.mapping(parts)))
         watcher.owed_snapshot = watcher.overflowed = False
@@ -219,13 +221,18 @@ class Watches:
     def _resume(self, watcher: Watcher, since: int, *, now: float) -> None:
         """Hold for *watcher* what happened after *since*; what cannot be told any more becomes a `resync`."""
         missed = None
-        if since <= self._view.index and all(self._scopes.followed_since(scope, since) for scope in watcher.scopes):
+        if since <= self._index and all(self._scopes.followed_since(scope, since) for scope in watcher.scopes):
             missed = self._log.after(since, watcher.scopes)
         if missed is None or len(missed) >= WATCH_EVENTS_MAX:
             watcher.overflowed = True
             return
         event = {"type": "resumed", "view": self._answers.trust(now=now)}
-        watcher.resume(missed, Change(VIEW, event, index=self._view.index))
+        watcher.resume(missed, Change(VIEW, event, index=self._index))
+
+    @property
+    def _index(self) -> int:
+        """Up to where all is told: several looks at one index of the view are told under indices ahead of it."""
+        return max(self._view.index, self._told_index)
 
     def _follow(self, scope: str, *, now: float) -> None:
         """Know from now on what is told of *scope*."""
@@ -280,7 +287,7 @@ class Watches:
 
     def _lose_members(self, *, now: float) -> None:
         """Too much happened to be told: whoever watches members begins anew."""
-        self._log.lose(self._view.index)
+        self._log.lose(self._index)
         self._members = {row.name: row for row in self._view.members(now=now)} if MEMBERS in self._scopes else {}
         for watcher in self._watchers.get(MEMBERS, ()):
             watcher.overflow()

@@ -128,6 +128,44 @@ def test_an_index_of_another_run_of_the_daemon_is_a_resync(since: int) -> None:
     assert scene.counters.resyncs == 1
 
 
+def test_to_begin_a_watch_is_no_news_and_costs_nobody_his_place() -> None:
+    scene = Scene()
+    for number in range(WATCH_LOG_MAX):
+        scene.view.put(an_instance("many", id=f"m{number}"))
+    client = scene.client(service="web")
+    client.lose()
+    scene.publish(scene.view.put(an_instance()))
+    for _ in range(3):
+        scene.client(service="many").lose()
+        with scene.watches.waiting("many", lambda: None, now=scene.now):
+            pass
+    client.come_back()
+    client.read()
+    assert client.types == ["up", "resumed"]
+    assert client.index == scene.view.index
+
+
+def test_what_nobody_followed_is_not_skipped_when_indices_ran_ahead_of_the_view() -> None:
+    scene = Scene()
+    scene.publish(scene.view.put(an_instance()))
+    client = scene.client(service="web")
+    for port in (81, 82, 83):  # two looks at one index: each is told under its own
+        scene.view.rows["ann", "web"] = an_instance(port=port)
+        scene.publish(IsolationChanged(isolated=False, silent_s=0.0))
+    client.read()
+    assert client.index == scene.view.index + 2
+    client.lose()
+    scene.now += WATCH_LINGER_S
+    scene.publish(scene.view.remove("ann", "web"))
+    other = scene.client(service="web")
+    for number in range(5):
+        scene.publish(scene.view.put(an_instance("db", port=80 + number)))
+    client.come_back()
+    client.read()
+    assert client.types == ["resync", "snapshot"]
+    assert client.known == other.known == {}
+
+
 def test_an_index_from_before_anybody_watched_is_a_resync() -> None:
     scene = Scene()
     scene.client(service="db")
