@@ -5,14 +5,12 @@ import math
 from gossipd.check_reading import kind_of
 from gossipd.node.decisions import Decision, Subject
 from gossipd.node.instances import Instances
-from gossipd.node.machines import Machines
 from gossipd.node.registrations import LEASE
 from gossipd.node.view import CheckRow, DrainRow, NodeStateRow, RegistrationRow
 from gossipd.records import Mode
-from gossipd.wire.records import NODE_KEY, SERVICE_KEY_PREFIX
 
 
-def registration_row(instances: Instances, machines: Machines, id: str, *, now: float) -> RegistrationRow:
+def registration_row(instances: Instances, id: str, *, now: float) -> RegistrationRow:
     """Return how instance *id*, which must be registered, is."""
     held, monitor = instances.registrations[id], instances.monitor
     decision = instances.decisions.get(id)
@@ -30,7 +28,7 @@ def registration_row(instances: Instances, machines: Machines, id: str, *, now: 
         penalty=round(monitor.damping.penalty(id, now=now), 1),
         reason=None if decision is None else decision.reason or None,
         checks=len(held.checks),
-        drain=_drain_row(instances, machines, id, decision, now=now),
+        drain=_drain_row(instances, id, decision, now=now),
         lease_left_s=lease_left_s,
     )
 
@@ -56,27 +54,24 @@ def check_rows(instances: Instances, id: str, *, now: float) -> list[CheckRow]:
     ]
 
 
-def node_state_row(instances: Instances, machines: Machines, *, now: float) -> NodeStateRow:
+def node_state_row(instances: Instances, *, now: float) -> NodeStateRow:
     mode, reason = instances.node_mode()
-    drain = _drain_row(instances, machines, None, instances.decisions.get(None), now=now)
+    drain = _drain_row(instances, None, instances.decisions.get(None), now=now)
     return NodeStateRow(mode=mode.name.lower(), reason=reason or None, drain=drain)
 
 
-def drain_row(instances: Instances, machines: Machines, subject: Subject, *, now: float) -> DrainRow:
+def drain_row(instances: Instances, subject: Subject, *, now: float) -> DrainRow:
     """Return how far the drain of *subject* has come; there must be one, of it or of its node."""
-    decision = instances.decisions.get(subject) or instances.decisions.get(None)
-    row = _drain_row(instances, machines, subject, decision, now=now)
+    decision = instances.decisions.get(subject if instances.drains(subject) else None)
+    row = _drain_row(instances, subject, decision, now=now)
     assert row is not None, subject
     return row
 
 
-def _drain_row(
-    instances: Instances, machines: Machines, subject: Subject, decision: Decision | None, *, now: float
-) -> DrainRow | None:
+def _drain_row(instances: Instances, subject: Subject, decision: Decision | None, *, now: float) -> DrainRow | None:
     if decision is None or decision.mode is not Mode.DRAINING:
         return None
-    of_instance = subject is not None and instances.decisions.get(subject) is not None
-    heard = machines.told(SERVICE_KEY_PREFIX + subject if subject is not None and of_instance else NODE_KEY)
+    heard = instances.told(subject if instances.drains(subject) else None)
     remaining = _remaining(instances, subject)
     late = decision.deadline is not None and decision.deadline <= now
     return DrainRow(

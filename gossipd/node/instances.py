@@ -89,13 +89,27 @@ class Instances:
     def kept(self, *, now: float) -> Kept:
         """Return what must be on disk to survive a restart."""
         stored = tuple(self.decisions.stored(now=now))
-        return Kept(registrations=tuple(self.registrations.kept()), decisions=stored)
+        yet_to_start = [kept for kept in self._start_with if kept.service.id not in self.registrations]
+        return Kept(registrations=(*self.registrations.kept(), *yet_to_start), decisions=stored)
+
+    def drains(self, subject: Subject) -> bool:
+        """Return whether it was decided that *subject* itself drains."""
+        decision = self.decisions.get(subject)
+        return decision is not None and decision.mode is Mode.DRAINING
+
+    def told(self, subject: Subject) -> bool:
+        """Return whether the news of what was decided about *subject* has gone out as often as intended."""
+        if subject is None:
+            return self._m.told(NODE_KEY)
+        return subject not in self._unsettled and self._m.told(SERVICE_KEY_PREFIX + subject)
 
     # ---------------------------------------------------------------------------------------------------------- inputs
 
     def start(self, *, now: float) -> None:
-        """Publish what was kept; what cannot be any more is lost."""
+        """Publish what was kept; what cannot be any more is lost. Who registered meanwhile holds what it registered."""
         for kept in self._start_with:
+            if kept.service.id in self.registrations:
+                continue
             try:
                 self.register(kept.service, KEPT, kept.checks, now=now)
             except RequestError as error:
@@ -110,7 +124,9 @@ class Instances:
             new = Registration(service, holder, tuple(self._own_aliases(check) for check in checks))
             before = self.registrations.get(id)
             if before is None or before.service != service:
-                self._m.author.require_room(SERVICE_KEY_PREFIX + id, replace(service, state=WORST_STATE))
+                decision = self.decisions.get(id)
+                state = replace(WORST_STATE, reason="" if decision is None else decision.reason)
+                self._m.author.require_room(SERVICE_KEY_PREFIX + id, replace(service, state=state))
         except ValueError as error:
             raise RequestError("bad_request", str(error)) from None
         self.registrations.refuse(id, holder)
@@ -132,8 +148,10 @@ class Instances:
 
     def withdraw(self, id: str, *, lost: str | None = None, now: float) -> None:
         """Withdraw instance *id*; *lost* says why its holder did not ask for it. A drain ends with what is deregistered."""
+        if id in self._unsettled:  # others answer what our former run published, until we have said otherwise
+            self._unsettled.discard(id)
+            self._publish(id, now=now)
         held = self.registrations.remove(id)
-        self._unsettled.discard(id)
         self.remaining.pop(id, None)
         self._perform(self.monitor.remove(id, lost=lost is not None, now=now), now=now)
         self._unwatch(held.holder)
@@ -196,9 +214,7 @@ class Instances:
     def progress(self, id: str, remaining: int) -> None:
         """See `Commands.progress`."""
         self.expect(id)
-        decisions = [self.decisions.get(id), self.decisions.get(None)]
-        drains = any(decision is not None and decision.mode is Mode.DRAINING for decision in decisions)
-        if not drains:
+        if not (self.drains(id) or self.drains(None)):
             raise RequestError("bad_request", f"id={id!r} does not drain, expected one that does")
         self.remaining[id] = remaining
 
@@ -262,9 +278,10 @@ class Instances:
             self.expect(subject)
 
     def _forget_progress(self, subject: Subject) -> None:
+        """A decision about *subject* began or ended: so did the count of what is left, unless another drain goes on."""
         if subject is None:
-            self.remaining.clear()
-        else:
+            self.remaining = {id: left for id, left in self.remaining.items() if self.drains(id)}
+        elif not self.drains(None):
             self.remaining.pop(subject, None)
 
     def _decided(self, subject: Subject, *, now: float) -> None:

@@ -212,7 +212,7 @@ class Node:
         self._begin(now=now)
         self._instances.register(service, holder, checks, now=now)
         actions = self._take()
-        return registration_row(self._instances, self._m, service.id, now=now), actions
+        return registration_row(self._instances, service.id, now=now), actions
 
     def deregister(self, id: str, *, now: float) -> list[Action]:
         """Withdraw instance *id*. Raises: RequestError("not_found")."""
@@ -256,7 +256,7 @@ class Node:
         self._begin(now=now)
         deadline = None if deadline_s is None else now + deadline_s
         self._instances.decide(id, Mode.DRAINING, reason, deadline=deadline, now=now)
-        return drain_row(self._instances, self._m, id, now=now), self._take()
+        return drain_row(self._instances, id, now=now), self._take()
 
     def undrain(self, id: str | None, *, now: float) -> list[Action]:
         self._begin(now=now)
@@ -274,7 +274,7 @@ class Node:
     def progress(self, id: str, remaining: int, *, now: float) -> tuple[DrainRow, list[Action]]:
         self._begin(now=now)
         self._instances.progress(id, remaining)
-        return drain_row(self._instances, self._m, id, now=now), self._take()
+        return drain_row(self._instances, id, now=now), self._take()
 
     def undamp(self, id: str, *, now: float) -> list[Action]:
         self._begin(now=now)

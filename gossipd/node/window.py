@@ -117,7 +117,7 @@ class Window:
 
     def registrations(self, *, now: float) -> list[RegistrationRow]:
         ids = self._instances.registrations.ids()
-        return [registration_row(self._instances, self._m, id, now=now) for id in ids]
+        return [registration_row(self._instances, id, now=now) for id in ids]
 
     def checks(self, id: str | None = None, *, now: float) -> list[CheckRow]:
         if id is not None:
@@ -126,7 +126,7 @@ class Window:
         return [row for each in ids for row in check_rows(self._instances, each, now=now)]
 
     def node_state(self, *, now: float) -> NodeStateRow:
-        return node_state_row(self._instances, self._m, now=now)
+        return node_state_row(self._instances, now=now)
 
     def statistics(self, *, now: float) -> Statistics:
         m = self._m

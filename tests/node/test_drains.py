@@ -1,14 +1,17 @@
 """Drains and maintenance, restarts without a blip, and a farewell that begins with a drain."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from gossipd.config import LAN, LOCAL
 from gossipd.core.events import RegistrationsChanged
 from gossipd.errors import RequestError
+from gossipd.ids import NodeId
 from gossipd.limits import UNREGISTERED_DECISION_S
 from gossipd.node.node import Node
+from gossipd.node.registrations import Kept, KeptRegistration
 from gossipd.node.view import KEPT
 from gossipd.records import NORMAL_STATE, Mode, State
 from tests.network import Network, a_service, address_of
@@ -85,6 +88,36 @@ def test_a_node_drains_with_all_that_it_has() -> None:
     state = owner.view.node_state(now=net.now)
     assert state.drain is not None
     assert (state.drain.remaining, state.drain.done) == (0, True)
+
+
+def test_what_an_instance_said_of_its_drain_outlives_a_drain_of_the_node() -> None:
+    alone = Alone()
+    alone.register()
+    alone.register("other")
+    alone.do(alone.node.drain("web", now=alone.now)[1])
+    alone.do(alone.node.progress("web", 0, now=alone.now)[1])
+    alone.do(alone.node.drain(None, now=alone.now)[1])
+    alone.do(alone.node.progress("other", 3, now=alone.now)[1])
+    alone.do(alone.node.undrain(None, now=alone.now))
+    alone.run(1.0)
+    drain = alone.row().drain
+    assert drain is not None
+    assert (drain.remaining, drain.done) == (0, True)
+    alone.do(alone.node.drain("other", now=alone.now)[1])
+    drain = alone.row("other").drain
+    assert drain is not None
+    assert drain.remaining is None
+
+
+def test_an_instance_under_maintenance_tells_how_far_the_drain_of_its_node_is() -> None:
+    alone = Alone()
+    alone.register()
+    alone.do(alone.node.maintain("web", reason="disk", now=alone.now))
+    with pytest.raises(RequestError, match="does not drain"):
+        alone.node.progress("web", 3, now=alone.now)
+    alone.do(alone.node.drain(None, deadline_s=60.0, now=alone.now)[1])
+    row = alone.node.progress("web", 3, now=alone.now)[0]
+    assert (row.deadline_left_s, row.remaining, row.done) == (60.0, 3, False)
 
 
 def test_the_last_decision_holds_and_each_end_ends_its_own() -> None:
@@ -189,6 +222,67 @@ def test_whoever_was_killed_before_its_peer_book_was_written_blips_nobody_either
         net.run(0.1)
         states.add(state_of(nodes[0], owner=again))
     assert (states, state_of(again)) == ({NORMAL_STATE}, None)
+
+
+def _restarted() -> tuple[Network, Node, Node]:
+    """A network, a node whose only check has said nothing since its restart, and one that believes its former run."""
+    net = Network(config=LOCAL)
+    reader, owner = net.cluster(2)
+    net.do(owner, owner.register(a_service(), holder=KEPT, checks=(UP,), now=net.now)[1])
+    finish_all(net, owner)
+    net.run(1.0)
+    kept = owner.kept(now=net.now)
+    net.crash(owner)
+    again = net.add(1, epoch=2_000, kept=kept, seeds=[address_of(0)], restarted=True)
+    net.run(0.5)
+    assert (state_of(reader, owner=again), state_of(again)) == (NORMAL_STATE, None)
+    return net, again, reader
+
+
+def test_a_drain_after_a_restart_is_not_heard_before_it_is_published() -> None:
+    net, owner, reader = _restarted()
+    row, actions = owner.drain("web", deadline_s=0.0, now=net.now)
+    net.do(owner, actions)
+    net.run(0.5)
+    drain = owner.view.registrations(now=net.now)[0].drain
+    assert drain is not None
+    assert (row.heard, drain.heard, drain.done) == (False, False, False)
+    net.run(6.0)
+    drain = owner.view.registrations(now=net.now)[0].drain
+    assert drain is not None
+    assert (drain.heard, drain.done) == (True, True)
+    state = state_of(reader, owner=owner)
+    assert state is not None
+    assert state.mode is Mode.DRAINING
+
+
+def test_what_is_deregistered_right_after_a_restart_is_gone_everywhere() -> None:
+    net, owner, reader = _restarted()
+    net.do(owner, owner.deregister("web", now=net.now))
+    net.run(1.0)
+    assert reader.view.instances(service="web", now=net.now) == []
+
+
+def test_who_registers_before_the_start_holds_what_was_kept_and_nothing_is_forgotten() -> None:
+    old, new = (replace(a_service(), port=port) for port in (80, 81))
+    other = a_service(id="other")
+    kept = Kept(registrations=(KeptRegistration(service=old), KeptRegistration(service=other)))
+    node = Node(
+        LOCAL,
+        me=NodeId("ann"),
+        epoch=1,
+        address=address_of(0),
+        rng=Random(1),
+        entropy=Random(1).randbytes,
+        now=0.0,
+        kept=kept,
+    )
+    assert node.kept(now=0.0) == kept
+    node.register(new, holder=KEPT, now=0.0)
+    assert {each.service for each in node.kept(now=0.0).registrations} == {new, other}
+    node.start(now=1.0)
+    assert {each.service for each in node.kept(now=1.0).registrations} == {new, other}
+    assert sorted(row.port for row in node.view.instances(now=1.0)) == [80, 81]
 
 
 # ------------------------------------------------------------------------------------------------------------ leaving

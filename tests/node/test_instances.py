@@ -327,6 +327,19 @@ def test_what_is_registered_has_room_for_whatever_becomes_of_it() -> None:
     assert state_of(alone.node) == State(health=CRITICAL, mode=Mode.MAINTENANCE, damped=True)
 
 
+def test_a_registration_has_room_for_what_was_decided_of_its_id_before() -> None:
+    alone = Alone()
+    alone.register()
+    alone.do(alone.node.maintain("web", reason="x" * 256, now=alone.now))
+    metadata = tuple((f"k{number:02}", "x" * 1_000) for number in range(16))
+    large = Service(name="web", id="web", port=80, metadata=(*metadata, ("last", "x" * 150)))
+    with pytest.raises(RequestError, match=f"expected at most {RECORD_BYTES_MAX}"):
+        alone.node.register(large, holder=KEPT, now=alone.now)
+    alone.do(alone.node.maintain("web", reason=None, now=alone.now))
+    alone.do(alone.node.register(large, holder=KEPT, now=alone.now)[1])
+    assert alone.row().mode == "normal"
+
+
 # -------------------------------------------------------------------------------------------------------------- laws
 
 
