@@ -165,6 +165,13 @@ API_WAIT_S_MAX = 3_600
 CLIENT_ANSWER_BYTES_MAX = 256 * 1024 * 1024
 """Longest answer or event that a client takes: a snapshot of all 200,000 instances is 160 MB; more is no daemon of ours."""
 
+CLIENT_EVENTS_MAX = 4_096
+"""Events that a client holds for a watch that it does not read; past it they are dropped, and a fresh snapshot is asked for. At about
+1 kB each: 4 MB."""
+
+CLIENT_LAST_ANSWERS_MAX = 1_024
+"""Questions whose last answer a client keeps for when the daemon is away; past it the one not asked for longest is forgotten."""
+
 OPEN_PROBES_MAX = 512
 """Relayed probes in flight for others: 3 helpers x 1 probe/s x 0.5 s each for 300 peers at once."""
 

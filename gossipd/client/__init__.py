@@ -2,10 +2,49 @@
 
 places       where the socket is
 protocol     the conversation without a socket: requests out, answers and events in, when to connect again
+session      what outlives a connection: registrations, watches, unanswered requests
+answers      what is asked and answered, as values
+connecting   how a socket is reached
 connection   `Client`: one blocking connection, for commands and scripts
+blocking     `Discovery`: for applications, over as many connections as it takes
+wording      what clients of both kinds say alike
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from gossipd.client.connection import Client
 from gossipd.client.places import SYSTEM_SOCKET, distrusted, socket_places, user_directory
 
-__all__ = ["SYSTEM_SOCKET", "Client", "distrusted", "socket_places", "user_directory"]
+if TYPE_CHECKING:
+    from gossipd.client.answers import Answer, View, methods_of
+    from gossipd.client.blocking import Discovery
+    from gossipd.client.protocol import Backoff
+
+__all__ = [
+    "SYSTEM_SOCKET",
+    "Answer",
+    "Backoff",
+    "Client",
+    "Discovery",
+    "View",
+    "distrusted",
+    "methods_of",
+    "socket_places",
+    "user_directory",
+]
+
+_LATER = {
+    "Answer": "answers",
+    "Backoff": "protocol",
+    "Discovery": "blocking",
+    "View": "answers",
+    "methods_of": "answers",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what only applications need when they first name it: a command starts quickly without."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -1,0 +1,44 @@
+"""What the blocking and the async client say alike: errors that tell what to do, and the parameters of a watch."""
+
+from gossipd.client.session import Session
+from gossipd.errors import RequestError
+
+AWAY = ("disconnected", "no_daemon", "timeout")
+"""Codes that mean: the daemon does not answer."""
+
+PINGS_MISSED = 3
+
+
+def closed() -> RequestError:
+    """The client was closed."""
+    return RequestError("closed", "this client is closed: make another, or ask before the end of its `with` block")
+
+
+def forked() -> RequestError:
+    """The client was made by the parent of this process."""
+    return RequestError(
+        "forked", "this client belongs to the parent of this process: make one in each process, after the fork"
+    )
+
+
+def hung_up(path: str, error: OSError | None = None) -> RequestError:
+    """The daemon at *path* ended the connection."""
+    why = f": {error.strerror or error}" if error is not None else " closed the connection: has it stopped?"
+    return RequestError("disconnected", f"gossipd at {path}{why}")
+
+
+def late(path: str, timeout_s: float | None, session: Session) -> RequestError:
+    """Nothing was heard from the daemon at *path* within *timeout_s*, and why."""
+    if session.connected or session.trouble is None:
+        return RequestError("timeout", f"gossipd at {path} said nothing within {timeout_s:g} s")
+    return RequestError("disconnected", f"gossipd did not come back within {timeout_s:g} s: {session.trouble}")
+
+
+def stale_after(quiet_s: float) -> float:
+    """Return after how many seconds without a word what is known is stale, where the daemon is asked after *quiet_s*."""
+    return quiet_s * PINGS_MISSED
+
+
+def watch_params(service: str | None, members: bool, services: bool | None, since: int | None) -> dict[str, object]:
+    """Return the parameters of `watch`."""
+    return {"service": service, "members": members or None, "services": services, "since": since}
