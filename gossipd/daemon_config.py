@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.errors import ConfigError
 from gossipd.ids import LABEL_RULE, Address, is_label, parse_address, split_host_port
-from gossipd.limits import SEEDS_MAX
+from gossipd.limits import NODE_LABELS_BYTES_MAX, SEEDS_MAX
 from gossipd.validation import check_labels
 
 if TYPE_CHECKING:
@@ -127,6 +127,9 @@ class DaemonConfig:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         _expect(checked == self.labels, "labels", [key for key, _ in self.labels], "keys in their order")
+        size = sum(len(text.encode()) for pair in self.labels for text in pair)
+        if size > NODE_LABELS_BYTES_MAX:
+            raise ConfigError(f"labels: {size} bytes in all, expected at most {NODE_LABELS_BYTES_MAX}")
 
 
 def _expect(holds: bool, name: str, value: object, expected: str) -> None:

@@ -120,6 +120,9 @@ LABEL_KEY_BYTES_MAX = 128
 LABEL_VALUE_BYTES_MAX = 1_024
 """A label's or metadata entry's value: UTF-8 bytes."""
 
+NODE_LABELS_BYTES_MAX = 15 * 1024
+"""Keys and values of a node's own labels together: RECORD_BYTES_MAX less 1 KiB for names, lengths and a reason to drain."""
+
 SERVICE_ID_BYTES_MAX = 128
 """An instance id: UTF-8 bytes."""
 

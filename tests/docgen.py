@@ -20,7 +20,7 @@ from gossipd import limits
 from gossipd.cli import exits, keys
 from gossipd.cli.main import cli
 from gossipd.config import LAN, LOCAL, WAN
-from gossipd.limits import LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX
+from gossipd.limits import LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NODE_LABELS_BYTES_MAX
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,7 +79,8 @@ LABELS_TEXT = f"""\
 ## [labels]
 
 The node's own labels (zone, region, rack), seen by everybody in `gossipd members`. Keys are free,
-of 1 to {LABEL_KEY_BYTES_MAX} bytes; values are text of at most {LABEL_VALUE_BYTES_MAX} bytes; at most {LABELS_MAX} labels.
+of 1 to {LABEL_KEY_BYTES_MAX} bytes; values are text of at most {LABEL_VALUE_BYTES_MAX} bytes; at most {LABELS_MAX} labels, of
+{NODE_LABELS_BYTES_MAX} bytes in all.
 On the command line `--label KEY=VALUE`, in the
 environment `GOSSIPD_LABELS=zone=a,rack=r7`. Sources are merged key by key.
 

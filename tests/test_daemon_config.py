@@ -63,6 +63,10 @@ def test_addresses_are_read_with_and_without_ports() -> None:
         ({"labels": (("zone", "x" * 1_025),)}, r"^labels\['zone'\]='x+\.\.\., expected at most 1024 bytes"),
         ({"labels": (("zone", "a\x02"),)}, r"^labels\['zone'\]='a\\x02', expected no control characters"),
         ({"labels": tuple((f"k{n:03}", "") for n in range(65))}, r"^labels: more than 64 entries, expected at most 64"),
+        (
+            {"labels": tuple((f"k{n:02}", "x" * 1_021) for n in range(16))},
+            r"^labels: 16384 bytes in all, expected at most",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:

@@ -9,7 +9,13 @@ from gossipd.config import LAN, LOCAL
 from gossipd.core.events import RegistrationsChanged
 from gossipd.errors import RequestError
 from gossipd.ids import NodeId
-from gossipd.limits import UNREGISTERED_DECISION_S
+from gossipd.limits import (
+    INTEGER_MAX,
+    LABELS_MAX,
+    NODE_LABELS_BYTES_MAX,
+    REASON_BYTES_MAX,
+    UNREGISTERED_DECISION_S,
+)
 from gossipd.node.node import Node
 from gossipd.node.registrations import Kept, KeptRegistration
 from gossipd.node.view import KEPT
@@ -161,6 +167,16 @@ def test_maintenance_outlives_its_instance_by_a_day_and_a_drain_ends_with_it() -
     alone.do(alone.node.handle_timer(now=alone.now))
     assert alone.node.kept(now=alone.now).decisions == ()
     assert len(alone.net.heard(RegistrationsChanged)) == changes + 1
+
+
+def test_the_largest_labels_leave_room_for_the_longest_reason() -> None:
+    net = Network()
+    value = "x" * (NODE_LABELS_BYTES_MAX // LABELS_MAX - 128)
+    labels = [(f"{number:0128}", value) for number in range(LABELS_MAX)]
+    assert sum(len(key) + len(value) for key, value in labels) == NODE_LABELS_BYTES_MAX
+    node = net.add(0, name="n" * 63, epoch=INTEGER_MAX, labels=labels)
+    net.do(node, node.maintain(None, reason="r" * REASON_BYTES_MAX, now=net.now))
+    assert node.view.node_state(now=net.now).mode == "maintenance"
 
 
 # ----------------------------------------------------------------------------------------------------------- restarts
