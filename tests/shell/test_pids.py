@@ -1,10 +1,11 @@
 """The end of a process is told once, soon and of the right process, with a pidfd and without."""
 
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
 import pytest
 import trio
@@ -43,8 +44,10 @@ class Heard:
 
 
 @asynccontextmanager
-async def watching(heard: Heard, open_pidfd: Callable[[int], int | None]) -> AsyncIterator[Pids]:
-    pids = Pids(heard, open_pidfd=open_pidfd)
+async def watching(
+    heard: Heard, open_pidfd: Callable[[int], int | None], *, pidfds_max: int | None = None
+) -> AsyncIterator[Pids]:
+    pids = Pids(heard, open_pidfd=open_pidfd, pidfds_max=pidfds_max)
     async with trio.open_nursery() as nursery:
         await nursery.start(pids.run)
         yield pids
@@ -107,3 +110,54 @@ async def test_no_descriptor_is_left_behind() -> None:
             pids.watch(process.pid)
         process.kill()
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Nothing more can be opened."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as held:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 8, limits[1]))
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        with suppress(OSError):
+            while True:
+                held.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        yield
+
+
+async def test_who_has_no_descriptor_left_takes_nobody_for_dead() -> None:
+    with a_process() as gone:
+        gone.kill()
+    heard = Heard()
+    with a_process() as process:
+        async with watching(heard, pidfd) as pids:
+            with no_descriptor_left():
+                pids.watch(process.pid)
+                pids.watch(gone.pid)
+                await heard.wait(1)
+            process.kill()
+            await heard.wait(2)
+    assert heard.pids == [gone.pid, process.pid]
+
+
+async def test_pidfds_leave_descriptors_for_others() -> None:
+    opened: list[int] = []
+
+    def open_pidfd(pid: int) -> int | None:
+        opened.append(pid)
+        return pidfd(pid)
+
+    heard = Heard()
+    with a_process() as first, a_process() as second:
+        async with watching(heard, open_pidfd, pidfds_max=1) as pids:
+            pids.watch(first.pid)
+            pids.watch(second.pid)
+            second.kill()
+            await heard.wait(1)
+            first.kill()
+            await heard.wait(2)
+            with a_process() as third:
+                pids.watch(third.pid)
+                third.kill()
+                await heard.wait(3)
+    assert opened == [first.pid, third.pid]
