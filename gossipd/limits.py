@@ -133,9 +133,9 @@ API_FRAME_BYTES_MAX = 128 * 1024
 """Largest request or line on the local socket: the largest record, 16 KiB, with every byte escaped as six in JSON, is 96 KiB."""
 
 API_CONNECTIONS_MAX = 1_024
-"""Local clients at once, or half as many as the process may open files, if that is less; further ones get an error and are closed. One
-that only watches takes 15 kB: 15 MB. At the very worst each leaves a request half sent (API_FRAME_BYTES_MAX and the 64 KiB of one
-read) and 64 KiB of answers that are not on their way yet: 1,024 x 256 KiB = 256 MiB, and API_UNREAD_BYTES_MAX."""
+"""Local clients at once, or half as many as the process may open files, if that is less; further ones get an error and are closed.
+One that only watches takes 15 kB: 15 MB. At the very worst each leaves a request half sent (API_FRAME_BYTES_MAX and the 64 KiB of
+one read) and 64 KiB of answers that are not on their way yet: 1,024 x 256 KiB = 256 MiB, and API_UNREAD_BYTES_MAX."""
 
 API_UNREAD_BYTES_MAX = 64 * 1024 * 1024
 """Bytes that wait for all local clients together; past it the one that has read nothing for longest is closed. A snapshot of 3,000
@@ -169,8 +169,8 @@ CLIENT_ANSWER_BYTES_MAX = 256 * 1024 * 1024
 """Longest answer or event that a client takes: a snapshot of all 200,000 instances is 160 MB; more is no daemon of ours."""
 
 CLIENT_EVENTS_MAX = 4_096
-"""Events that a client holds for a watch that it does not read; past it they are dropped, and a fresh snapshot is asked for. At about
-1 kB each: 4 MB."""
+"""Events that a client holds for a watch that it does not read; past it they are dropped, and a fresh snapshot is asked for. At
+about 1 kB each: 4 MB."""
 
 CLIENT_LAST_ANSWERS_MAX = 1_024
 """Questions whose last answer a client keeps for when the daemon is away; past it the one not asked for longest is forgotten."""
