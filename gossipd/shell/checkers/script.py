@@ -1,12 +1,14 @@
 """script checks: a program in a session of its own, its output drained and bounded, everything it started killed at the end.
 
-What leaves its process group (setsid) escapes the killing, and cannot hold the check up: its output is not waited for.
+What leaves its process group (setsid) or becomes another user (sudo) escapes the killing, and cannot hold the check up: its output
+is not waited for.
 """
 
 import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 
 import trio
 
@@ -115,8 +117,9 @@ class _Running:
     async def end(self, output: _Output) -> bool:
         """Kill what is left of the group, take what waits in the pipe; return whether the process is gone."""
         try:
-            # Until it is waited for, the number is its own, and nobody else's group can be hit.
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(PermissionError):  # all of it belongs to another user (sudo): it ends when it will
+                # Until it is waited for, the number is its own, and nobody else's group can be hit.
+                os.killpg(self.process.pid, signal.SIGKILL)
             with trio.CancelScope(shield=True), trio.move_on_after(KILLED_S):
                 await trio.lowlevel.wait_readable(self._pidfd)
             output.add(_read_what_waits(self._pipe.fileno()))

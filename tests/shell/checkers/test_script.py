@@ -108,6 +108,17 @@ async def test_a_child_that_left_the_group_does_not_hold_the_check_up_either(tmp
 
 
 @pytest.mark.trio
+async def test_a_script_that_became_another_user_is_judged_by_its_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_group: int, _signal: int) -> None:
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", refuse)  # as for `sudo`, whose group is root's also when it has ended
+    assert await try_once(shell("echo fine; exit 1")) == CheckResult(
+        health=Health.WARNING, output="exit status 1\nfine"
+    )
+
+
+@pytest.mark.trio
 async def test_a_whole_family_is_killed_at_the_time_out(tmp_path: Path) -> None:
     with Pids(tmp_path) as pids:
         result = await try_once(shell(f"{pids.note}; ({pids.note_child}; {pids.wait}) & {pids.wait}", **QUICK))
