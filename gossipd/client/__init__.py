@@ -7,6 +7,9 @@ answers      what is asked and answered, as values
 connecting   how a socket is reached
 connection   `Client`: one blocking connection, for commands and scripts
 blocking     `Discovery`: for applications, over as many connections as it takes
+holding      a registration for as long as a block runs
+copying      the instances of chosen services, as watches tell them
+mirror       a copy of these that a thread keeps up to date
 wording      what clients of both kinds say alike
 """
 
@@ -19,6 +22,8 @@ from gossipd.client.places import SYSTEM_SOCKET, distrusted, socket_places, user
 if TYPE_CHECKING:
     from gossipd.client.answers import Answer, View, methods_of
     from gossipd.client.blocking import Discovery
+    from gossipd.client.holding import Registered
+    from gossipd.client.mirror import Mirror
     from gossipd.client.protocol import Backoff
 
 __all__ = [
@@ -27,6 +32,8 @@ __all__ = [
     "Backoff",
     "Client",
     "Discovery",
+    "Mirror",
+    "Registered",
     "View",
     "distrusted",
     "methods_of",
@@ -38,6 +45,8 @@ _LATER = {
     "Answer": "answers",
     "Backoff": "protocol",
     "Discovery": "blocking",
+    "Mirror": "mirror",
+    "Registered": "holding",
     "View": "answers",
     "methods_of": "answers",
 }

@@ -9,13 +9,15 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from gossipd.client.answers import Answer, Filters, LastGood, Offer, answer_of, question, registration
 from gossipd.client.connecting import connect
+from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, Registered, drain_of
+from gossipd.client.mirror import Mirror
 from gossipd.client.places import socket_places
 from gossipd.client.protocol import Backoff
 from gossipd.client.session import Asked, Feed, Session
@@ -165,6 +167,42 @@ class Discovery:
     def deregister(self, id: str) -> None:
         """Withdraw an instance of this node. Raises: RequestError `not_found` if there is none."""
         self._call("deregister", {"id": id})
+
+    @contextmanager
+    def registered(self, name: str, *, port: int, drain_s: float = 1.0, **offer: Unpack[Offer]) -> Iterator[Registered]:
+        """Publish an instance while the block runs, over all connections; at its end drain it, then withdraw it.
+
+        *drain_s* bounds the drain: as long it still answers while everybody learns to send work elsewhere; 0: none. If the
+        daemon is away at the end, the instance goes with the connection. Raises: RequestError.
+        """
+        row = self.register(name, port=port, **offer)
+        id = str(row["id"])
+        try:
+            yield Registered(self, id, lease_s=offer.get("lease_s"))
+        finally:
+            if self.connected:
+                with suppress(RequestError):  # whatever ended the block matters more
+                    self._drain(id, drain_s)
+                    self.deregister(id)
+            with self._lock:
+                self._session.registrations.pop(id, None)
+
+    def mirror(self, *services: str, timeout_s: float | None = None) -> Mirror:
+        """Return a copy of *services* that is kept up to date, as soon as it is complete. Close it, or use it in `with`.
+
+        Raises: RequestError, `timeout` if it is not complete in time.
+        """
+        return Mirror(self, services, timeout_s=self._timeout_s if timeout_s is None else timeout_s)
+
+    def _drain(self, id: str, drain_s: float) -> None:
+        """Return when the drain of *id* is done, or *drain_s* has passed."""
+        if drain_s <= 0:
+            return
+        ends_at = time.monotonic() + drain_s
+        drain: dict[str, Any] | None = self.call("drain", id=id, reason=DRAIN_REASON, deadline=drain_s)["drain"]
+        while drain is not None and not drain["done"] and time.monotonic() < ends_at and self.connected:
+            self._closing.wait(DRAIN_LOOK_S)
+            drain = drain_of(self.call("registrations"), id)
 
     def watch(
         self,
