@@ -81,6 +81,8 @@ def test_the_import_without_trio_fails_on_a_planted_trio(tmp_path: Path) -> None
         ("balancing/base.py", "from gossipd.wire.codec import encode", "reach"),
         ("balancing/base.py", "from gossipd.client import Client", "reach"),
         ("balancing/base.py", "import trio", "trio"),
+        ("client/blocking.py", "from anyio.abc import SocketStream", "anyio"),
+        ("shell/driver.py", "import anyio", "anyio"),
         ("api/session.py", "from gossipd.node.node import Node", "node in a door"),
         ("gateway/routes.py", "from gossipd.node import node", "node in a door"),
         ("client.py", "from gossipd.daemon import run", "upward"),
@@ -139,6 +141,7 @@ def test_a_planted_import_is_reported(tmp_path: Path, path: str, source: str, ru
         ("demo.py", "from gossipd.client import Client\nfrom gossipd.daemon import run"),
         ("balancing/calls.py", "from gossipd.balancing.base import Balancer\nfrom gossipd.errors import CallError"),
         ("client.py", "from gossipd.balancing import Balancer"),
+        ("client/aio.py", "import anyio"),
         ("cli/main.py", "import trio\nfrom gossipd import daemon, demo"),
     ],
 )

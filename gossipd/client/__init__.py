@@ -7,6 +7,7 @@ answers      what is asked and answered, as values
 connecting   how a socket is reached
 connection   `Client`: one blocking connection, for commands and scripts
 blocking     `Discovery`: for applications, over as many connections as it takes
+aio          the same for asyncio and trio; the only module here that imports anyio
 holding      a registration for as long as a block runs
 copying      the instances of chosen services, as watches tell them
 mirror       a copy of these that a thread keeps up to date

@@ -1,0 +1,299 @@
+"""The client for async code, under asyncio and trio alike: the names and the behaviour of the blocking one.
+
+Everything about requests, watches and registrations is in `session`; here are the stream and the tasks, by anyio. Not safe from
+threads: use it in the event loop that it was entered in.
+"""
+
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from random import Random
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import anyio
+from anyio.abc import SocketStream, TaskGroup
+
+from gossipd.client.answers import Answer, Filters, LastGood, Offer, answer_of, question, registration
+from gossipd.client.blocking import QUIET_S, READ_BYTES
+from gossipd.client.connecting import no_daemon, refused, trusted
+from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, drain_of
+from gossipd.client.places import socket_places
+from gossipd.client.protocol import Backoff
+from gossipd.client.session import Asked, Feed, Session
+from gossipd.client.wording import AWAY, closed, hung_up, late, stale_after, watch_params
+from gossipd.errors import RequestError
+
+ENDED = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError)
+
+
+class Discovery:
+    """As `gossipd.client.Discovery`, for one event loop: enter it with `async with`, and share it between tasks.
+
+    Entering connects, and raises RequestError `no_daemon` if nobody answers, unless *patient*.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        timeout_s: float = 10.0,
+        patient: bool = False,
+        backoff: Backoff | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        if not timeout_s > 0:
+            raise RequestError("bad_request", f"timeout_s={timeout_s!r}, expected seconds above 0")
+        self._places = socket_places(os.environ) if path is None else (os.fspath(path),)
+        self.path = self._places[0]
+        self._timeout_s = timeout_s
+        self._patient = patient
+        self._session = Session(rng=rng or Random(), backoff=backoff)
+        self._last_good = LastGood()
+        self._stream: SocketStream | None = None
+        self._group: TaskGroup | None = None
+        self._open_now = False
+
+    async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise closed()
+        first = None if self._patient else await self._connect()
+        self._writing = anyio.Lock()
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._open_now = True
+        self._group.start_soon(self._run, first)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._group is not None
+        self._open_now = False
+        self._session.end(closed())
+        self._group.cancel_scope.cancel()
+        await self._group.__aexit__(None, None, None)  # not *error*: it leaves the block as it is, in no group
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection at this moment."""
+        return self._session.connected
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the daemon was last heard, which it is every few seconds; None before the first time."""
+        heard_at = self._session.heard_at
+        return None if heard_at is None else max(0.0, time.monotonic() - heard_at)
+
+    @property
+    def stale(self) -> bool:
+        """Whether what is known may be out of date: the daemon is away, or has not said a word for long."""
+        age_s = self.age_s
+        return not self.connected or age_s is None or age_s > stale_after(QUIET_S)
+
+    async def call(self, method: str, /, *, timeout_s: float | None = None, **params: object) -> dict[str, Any]:
+        """As `gossipd.client.Discovery.call`."""
+        return await self._call(method, params, timeout_s=timeout_s)
+
+    async def resolve(self, service: str, *, timeout_s: float | None = None, **filters: Unpack[Filters]) -> Answer:
+        """As `gossipd.client.Discovery.resolve`."""
+        params = question(service, filters)
+        self._usable()
+        kept = self._last_good.find(params, now=time.monotonic())
+        if kept is not None and not self.connected:
+            return kept
+        try:
+            result = await self._call("resolve", params, again=kept is None, timeout_s=timeout_s)
+        except RequestError as error:
+            if kept is None or error.code not in AWAY:
+                raise
+            return kept
+        answer = answer_of(service, result)
+        self._last_good.keep(params, answer, now=time.monotonic())
+        return answer
+
+    async def wait(self, service: str, *, ready: int = 1, wait_s: float = 30.0, **filters: Unpack[Filters]) -> Answer:
+        """As `gossipd.client.Discovery.wait`."""
+        params = question(service, filters) | {"ready": ready, "timeout": wait_s}
+        self._usable()
+        async with Discovery(self.path, timeout_s=self._timeout_s, patient=True) as aside:
+            return answer_of(service, await aside._call("wait", params, timeout_s=wait_s + self._timeout_s))
+
+    async def services(self) -> list[dict[str, Any]]:
+        """Return every service, sorted by name, with its counts."""
+        return list((await self.call("services"))["services"])
+
+    async def members(self) -> list[dict[str, Any]]:
+        """Return every member, sorted by name."""
+        return list((await self.call("members"))["members"])
+
+    async def register(self, name: str, *, port: int, **offer: Unpack[Offer]) -> dict[str, Any]:
+        """As `gossipd.client.Discovery.register`."""
+        return dict((await self._call("register", registration(name, port, offer)))["registration"])
+
+    async def deregister(self, id: str) -> None:
+        """Withdraw an instance of this node. Raises: RequestError `not_found` if there is none."""
+        await self._call("deregister", {"id": id})
+
+    async def watch(
+        self,
+        service: str | None = None,
+        *,
+        members: bool = False,
+        services: bool | None = None,
+        since: int | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """As `gossipd.client.Discovery.watch`; leave it early only within `contextlib.aclosing`."""
+        self._usable()
+        told = _Bell()
+        feed, said = self._session.watch(watch_params(service, members, services, since), on_event=told.ring)
+        try:
+            await self._send(self._stream, said)
+            while True:
+                told.reset()
+                event, said = self._session.take(feed)
+                await self._send(self._stream, said)
+                if event is not None:
+                    yield event
+                elif not await told.wait(timeout_s):
+                    raise late(self.path, timeout_s, self._session)
+        finally:
+            await self._shut(feed)
+
+    @asynccontextmanager
+    async def registered(
+        self, name: str, *, port: int, drain_s: float = 1.0, **offer: Unpack[Offer]
+    ) -> AsyncIterator[str]:
+        """As `gossipd.client.Discovery.registered`, but gives the instance's id. Cancelled, it still drains."""
+        id = str((await self.register(name, port=port, **offer))["id"])
+        try:
+            yield id
+        finally:
+            if self.connected:
+                with anyio.CancelScope(shield=True), suppress(RequestError):
+                    await self._drain(id, drain_s)
+                    await self.deregister(id)
+            self._session.registrations.pop(id, None)
+
+    async def _drain(self, id: str, drain_s: float) -> None:
+        if drain_s <= 0:
+            return
+        ends_at = time.monotonic() + drain_s
+        result = await self.call("drain", id=id, reason=DRAIN_REASON, deadline=drain_s)
+        drain: dict[str, Any] | None = result["drain"]
+        while drain is not None and not drain["done"] and time.monotonic() < ends_at and self.connected:
+            await anyio.sleep(DRAIN_LOOK_S)
+            drain = drain_of(await self.call("registrations"), id)
+
+    async def _shut(self, feed: Feed) -> None:
+        said = self._session.unwatch(feed)
+        with anyio.CancelScope(shield=True), anyio.move_on_after(self._timeout_s):
+            await self._send(self._stream, said)
+
+    async def _call(
+        self, method: str, params: Mapping[str, object], *, again: bool = True, timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        self._usable()
+        patience_s = self._timeout_s if timeout_s is None else timeout_s
+        done = _Bell()
+        asked, said = self._session.ask(method, params, again=again, on_done=done.ring)
+        try:
+            await self._send(self._stream, said)
+            if not await done.wait(patience_s):
+                raise late(self.path, patience_s, self._session)
+        finally:
+            self._session.forget(asked)
+        return _result(asked)
+
+    async def _send(self, current: SocketStream | None, said: bytes) -> None:
+        """Send *said* on the connection that it was meant for; if that has ended, it is said again on the next."""
+        if current is None or not said:
+            return
+        try:
+            async with self._writing:
+                await current.send(said)
+        except ENDED:
+            await current.aclose()
+
+    def _usable(self) -> None:
+        if not self._open_now:
+            raise closed()
+
+    async def _run(self, first: SocketStream | None) -> None:
+        current = first or await self._connect_again()
+        while True:
+            async with current:
+                said = self._session.opened(now=time.monotonic())
+                self._stream = current
+                await self._send(current, said)
+                error = await self._converse(current)
+                self._stream = None
+                self._session.lost(error, now=time.monotonic())
+            current = await self._connect_again()
+
+    async def _converse(self, current: SocketStream) -> RequestError:
+        """Hear what the daemon says until the connection ends; return why it did."""
+        while True:
+            data: bytes | None = None
+            try:
+                with anyio.move_on_after(QUIET_S):
+                    data = await current.receive(READ_BYTES)
+                said = self._session.ping() if data is None else self._session.receive(data, now=time.monotonic())
+            except RequestError as error:
+                return error
+            except OSError as error:
+                return hung_up(self.path, error)
+            except ENDED:
+                return hung_up(self.path)
+            await self._send(current, said)
+
+    async def _connect_again(self) -> SocketStream:
+        while True:
+            await anyio.sleep(max(0.0, self._session.plan.due_at - time.monotonic()))
+            try:
+                return await self._connect()
+            except RequestError as error:
+                self._session.lost(error, now=time.monotonic())
+
+    async def _connect(self) -> SocketStream:
+        for place in self._places:
+            trusted(place)
+            try:
+                opened = await anyio.connect_unix(place)
+            except OSError as error:
+                meaning = refused(place, error)
+                if meaning is not None:
+                    raise meaning from None
+            else:
+                self.path = place
+                return opened
+        raise no_daemon(self._places)
+
+
+class _Bell:
+    """An event that can be used again."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    @property
+    def ring(self) -> Callable[[], None]:
+        return lambda: self._event.set()
+
+    def reset(self) -> None:
+        self._event = anyio.Event()
+
+    async def wait(self, timeout_s: float | None) -> bool:
+        """Return whether it rang within *timeout_s*; None: wait for ever."""
+        with anyio.move_on_after(timeout_s):
+            await self._event.wait()
+        return self._event.is_set()
+
+
+def _result(asked: Asked) -> dict[str, Any]:
+    if asked.error is not None:
+        raise asked.error
+    assert asked.result is not None
+    return asked.result
