@@ -132,6 +132,9 @@ class FakeView:
         self.rows: dict[tuple[str, str], InstanceRow] = {}
         self.people: dict[str, MemberRow] = {"ann": a_member("ann")}
         self.reads = 0
+        """Calls of `instances`."""
+        self.rows_read = 0
+        """Rows that these looked at, but for those that are asked for by node."""
         self.registered: list[RegistrationRow] = []
         self.checked: list[CheckRow] = []
 
@@ -172,9 +175,10 @@ class FakeView:
         names = sorted({row.service for row in self.rows.values()})
         return [self._service(name, now) for name in names]
 
-    def instances(self, *, service: str | None = None, now: float) -> list[InstanceRow]:
+    def instances(self, *, service: str | None = None, node: str | None = None, now: float) -> list[InstanceRow]:
         self.reads += 1
-        found = [row for row in self.rows.values() if service is None or row.service == service]
+        self.rows_read += len(self.rows) if node is None else 0
+        found = [row for row in self.rows.values() if service in (None, row.service) and node in (None, row.node)]
         return sorted(found, key=lambda row: (row.service, row.node, row.id))
 
     def instance(self, node: str, id: str, *, now: float) -> InstanceRow | None:

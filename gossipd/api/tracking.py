@@ -119,14 +119,12 @@ class Tracker:
         dirty, appeared, reread = self._dirty, self._appeared, self._reread
         self._dirty, self._appeared, self._reread = set(), set(), False
         changes: list[InstanceChange] = []
-        if reread or appeared:
+        if reread:
             for service in [None] if self._all else list(self._services):
-                if reread:
-                    changes += self._compare(service, now)
-                else:
-                    rows = self._view.instances(service=service, now=now)
-                    changes += self._differences(row for row in rows if row.node in appeared)
-        if not reread:
+                changes += self._compare(service, now)
+        else:
+            for node in sorted(appeared):
+                changes += self._differences(self._view.instances(node=node, now=now))
             for key in sorted(dirty):
                 changes += self._difference(key, self._view.instance(*key, now=now))
         return changes

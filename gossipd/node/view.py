@@ -270,8 +270,8 @@ class View(Protocol):
     def services(self, *, now: float) -> list[ServiceRow]:
         """Sorted by name."""
 
-    def instances(self, *, service: str | None = None, now: float) -> list[InstanceRow]:
-        """All instances, unreachable ones included, of *service* or of all; sorted by service, node, id."""
+    def instances(self, *, service: str | None = None, node: str | None = None, now: float) -> list[InstanceRow]:
+        """All instances, unreachable ones included, of *service*, or of *node*, or of all; sorted by service, node, id."""
 
     def instance(self, node: str, id: str, *, now: float) -> InstanceRow | None: ...
 

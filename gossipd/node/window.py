@@ -72,8 +72,11 @@ class Window:
                 found.append(service_row(name, rows))
         return found
 
-    def instances(self, *, service: str | None = None, now: float) -> list[InstanceRow]:
+    def instances(self, *, service: str | None = None, node: str | None = None, now: float) -> list[InstanceRow]:
+        assert service is None or node is None, (service, node)
         catalog = self._m.catalog
+        if node is not None:
+            return instance_rows(self._m, catalog.records_of(NodeId(node)), now=now)
         return instance_rows(self._m, catalog.all() if service is None else catalog.instances(service), now=now)
 
     def instance(self, node: str, id: str, *, now: float) -> InstanceRow | None:

@@ -113,6 +113,22 @@ def test_a_failed_node_makes_its_instances_unreachable_and_back() -> None:
     assert brief(scene.read(watcher)) == [("changed", "bob", 80, "unreachable"), ("changed", "bob", 80, "passing")]
 
 
+def test_a_node_that_appears_after_its_records_is_told_at_the_cost_of_its_own() -> None:
+    scene = Scene()
+    for number in range(100):
+        scene.view.put(an_instance(node=f"n{number}"))
+    every, one = scene.watch(), scene.watch(2, service="web")
+    scene.read(every)
+    scene.read(one)
+    scene.view.put(an_instance(node="bob"))
+    scene.view.put(an_instance("db", node="bob"))
+    rows_read = scene.view.rows_read
+    scene.publish(scene.view.put_member(a_member("bob")))
+    up = ("up", "bob", 80, "passing")
+    assert (brief(scene.read(every)), brief(scene.read(one))) == ([up, up], [up])
+    assert scene.view.rows_read == rows_read
+
+
 def test_what_a_node_says_of_itself_is_told_of_its_instances() -> None:
     scene = Scene()
     for node in ("ann", "bob"):

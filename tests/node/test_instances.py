@@ -244,6 +244,21 @@ def test_a_pause_of_the_machine_costs_no_lease() -> None:
     assert state_of(alone.node) == NORMAL_STATE
 
 
+def test_the_instances_of_one_node_are_those_among_all_that_it_owns() -> None:
+    net = Network(config=LOCAL)
+    nodes = net.cluster(2)
+    for node in nodes:
+        for id in ("web", "db"):
+            net.do(node, node.register(a_service(id), holder=KEPT, now=net.now)[1])
+    net.run(1.0)
+    view = nodes[0].view
+    for node in nodes:
+        own = [row for row in view.instances(now=net.now) if row.node == node.me]
+        assert view.instances(node=node.me, now=net.now) == own
+        assert [row.id for row in own] == ["db", "web"]
+    assert view.instances(node="nobody", now=net.now) == []
+
+
 def test_the_end_of_a_process_ends_what_it_held_at_once() -> None:
     alone = Alone()
     holder = Holder(kind="pid", pid=77)
