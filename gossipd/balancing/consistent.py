@@ -143,16 +143,12 @@ class Maglev(_ByKey):
 
     def _at(self, spot: int, avoid: frozenset[Key]) -> Endpoint:
         table = self._table
-        endpoint = table[spot % len(table)]
-        if endpoint.key not in avoid:
-            return endpoint
-        other = mixed(spot)  # each key has its own way on, so that the work of one that is avoided goes to all others
-        for step in range(STEPS_MAX):
-            endpoint = table[(other + step) % len(table)]
+        for step in range(STEPS_MAX):  # neighbours in the table are strangers: the work of one goes to all others
+            endpoint = table[(spot + step) % len(table)]
             if endpoint.key not in avoid:
                 return endpoint
         rest = others(self._usable, avoid)  # one that is very light may not even have a slot
-        return rest[other % len(rest)]
+        return rest[mixed(spot) % len(rest)]
 
 
 def _filled(usable: Sequence[Endpoint], slots: int) -> list[int]:

@@ -70,6 +70,14 @@ def test_a_trial_that_fails_holds_it_out_longer_each_time_up_to_the_longest() ->
     assert lengths == [5.0, 10.0, 12.0, 12.0]
 
 
+def test_failures_of_calls_that_began_before_it_was_held_out_add_nothing() -> None:
+    machine = ejections(4)
+    fail(machine, 0, 9, now=0.0)
+    assert machine.ejected == 1
+    assert machine.held(now=4.9) == {key(0)}
+    assert machine.state(key(0), now=5.0) == "half-open"
+
+
 def test_a_trial_without_a_verdict_lets_the_next_call_decide() -> None:
     machine = ejections(4)
     fail(machine, 0, 3, now=0.0)
@@ -113,6 +121,16 @@ def test_success_rates_of_few_instances_or_few_calls_are_not_compared(count: int
             (machine.failed if number == 2 else machine.succeeded)(key(number), trial=False, now=1.0)
     machine.succeeded(key(0), trial=False, now=10.0)
     assert machine.held(now=10.0) == frozenset()
+
+
+def test_success_rates_are_those_of_one_interval() -> None:
+    machine = ejections(6, replace(POLICY, failures_in_a_row=1_000))
+    for interval in range(3):
+        for number in range(6):
+            for _ in range(60):
+                report = machine.failed if number == 2 else machine.succeeded
+                report(key(number), trial=False, now=1.0 + 11.0 * interval)
+    assert machine.held(now=23.0) == frozenset()
 
 
 def test_instances_that_all_fail_alike_are_not_held_out_for_their_rate() -> None:

@@ -169,6 +169,7 @@ def test_least_outstanding_keeps_the_count_of_those_who_stay() -> None:
     balancer = fed(LeastOutstanding(Random(1)), [a])
     balancer.begin(a, now=0.0)
     balancer.update([a, b])
+    assert balancer.pick(now=0.0).node == "b"
     balancer.begin(b, now=0.0)
     balancer.end(a, now=0.0)
     assert balancer.pick(now=0.0).node == "a"

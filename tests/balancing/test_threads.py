@@ -9,6 +9,7 @@ from threading import Barrier, Thread
 import pytest
 
 from gossipd.balancing import Calls, Endpoint, LeastOutstanding
+from gossipd.balancing.endpoint import Key
 from tests.balancing.builders import ALL, PLAIN, endpoints, fed
 
 THREADS = 8
@@ -71,6 +72,34 @@ def test_picks_go_on_while_the_set_changes(name: str) -> None:
                 balancer.end(endpoint, now=float(step), latency_s=0.01)
 
     together(work)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_whoever_picks_or_updates_does_it_alone(name: str) -> None:
+    """Seen from inside: races of threads are too rare to be counted on."""
+    balancer = ALL[name](1)
+    asked: list[str] = []
+
+    class Avoided(frozenset[Key]):
+        def __contains__(self, key: object) -> bool:
+            assert balancer._lock.locked()
+            asked.append("pick")
+            return super().__contains__(key)
+
+        def __iter__(self) -> Iterator[Key]:
+            assert balancer._lock.locked()
+            asked.append("pick")
+            return super().__iter__()
+
+    def known() -> Iterator[Endpoint]:
+        for endpoint in endpoints(3):
+            assert balancer._updates.locked()
+            asked.append("update")
+            yield endpoint
+
+    balancer.update(known())
+    assert balancer.pick("k", now=0.0, avoid=Avoided({("n01", "web")})).node != "n01"
+    assert set(asked) == {"pick", "update"}
 
 
 def test_leases_are_neither_lost_nor_counted_twice() -> None:

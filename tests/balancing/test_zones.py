@@ -55,6 +55,12 @@ def test_an_own_zone_without_weight_carries_nothing() -> None:
     assert zones(balancer, 50) == {"b": 1.0}
 
 
+def test_who_has_no_weight_is_not_missed() -> None:
+    """Neither ready nor meant to get work: the zone is no weaker for it."""
+    balancer = in_zone_a([at("a0", "a"), *[at(f"a{n}", "a", ready=False, weight=0) for n in (1, 2)], at("b0", "b")])
+    assert zones(balancer, 50) == {"a": 1.0}
+
+
 def test_a_key_keeps_its_zone_and_its_instance() -> None:
     known = [*many("a", 2, 4), *many("b", 3, 3)]
     balancer = fed(ZoneAware(lambda: Maglev(slots=251), zone="a", region="r", rng=Random(1)), known)
