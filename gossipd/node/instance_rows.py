@@ -3,6 +3,7 @@
 import math
 
 from gossipd.check_reading import kind_of
+from gossipd.limits import INTEGER_MAX
 from gossipd.node.decisions import Decision, Subject
 from gossipd.node.instances import Instances
 from gossipd.node.registrations import LEASE
@@ -88,4 +89,6 @@ def _remaining(instances: Instances, subject: Subject) -> int | None:
     if subject is not None:
         return instances.remaining.get(subject)
     ids = instances.registrations.ids()
-    return None if any(id not in instances.remaining for id in ids) else sum(instances.remaining[id] for id in ids)
+    if any(id not in instances.remaining for id in ids):
+        return None
+    return min(INTEGER_MAX, sum(instances.remaining[id] for id in ids))  # what every encoding can carry

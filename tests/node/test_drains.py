@@ -115,6 +115,17 @@ def test_what_an_instance_said_of_its_drain_outlives_a_drain_of_the_node() -> No
     assert drain.remaining is None
 
 
+def test_what_remains_on_a_node_is_a_number_that_can_be_answered() -> None:
+    alone = Alone()
+    alone.do(alone.node.drain(None, now=alone.now)[1])
+    for id in ("web", "other"):
+        alone.register(id)
+        alone.do(alone.node.progress(id, INTEGER_MAX, now=alone.now)[1])
+    drain = alone.node.view.node_state(now=alone.now).drain
+    assert drain is not None
+    assert drain.remaining == INTEGER_MAX
+
+
 def test_an_instance_under_maintenance_tells_how_far_the_drain_of_its_node_is() -> None:
     alone = Alone()
     alone.register()
