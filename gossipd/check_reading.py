@@ -5,6 +5,7 @@ short it is `KIND:TARGET@INTERVAL`. Nothing is guessed or ignored: what is not e
 value and what was expected.
 """
 
+import re
 import shlex
 from dataclasses import replace
 from difflib import get_close_matches
@@ -30,6 +31,7 @@ KEYS = {kind: (*_SHARED[kind], *check_targets.KEYS.get(kind, ())) for kind in CH
 
 _ALL_KEYS = tuple(dict.fromkeys([*CHECK_KINDS, *(key for keys in KEYS.values() for key in keys)]))
 _DEFAULT = Check(id="", target=Ttl(ttl_s=1.0))
+_LIKE_AN_INTERVAL = re.compile(r"[-+]?[0-9.]+[a-z]*")
 
 
 def read_checks(values: object, *, field: str = "checks") -> tuple[Check, ...]:
@@ -126,6 +128,8 @@ def _long_form(where: str, text: str) -> dict[str, object]:
     body, found, interval = text.rpartition("@")
     timing: dict[str, object] = {"interval": interval}
     if not found or parse_duration(interval) is None:
+        if found and _LIKE_AN_INTERVAL.fullmatch(interval):  # a mistake, not the end of a path
+            raise ValueError(f"{where}={shown(text)}, expected an interval such as '5s' after the '@'")
         body, timing = text, {}
     kind, _, target = body.partition(":")
     if kind in ("http", "https") and target:  # the text is the URL

@@ -138,10 +138,11 @@ def wait(socket: str | None, as_json: bool, service: str, ready: int, timeout: s
     try:
         answer = doors.ask(socket, "wait", timeout_s=doors.WAIT_TIMEOUT_S, service=service, **asked)
     except RequestError as error:
-        if "missing" not in error.details:
+        missing = error.details.get("missing")
+        if not isinstance(missing, list):
             raise
-        exits.complain([str(error)])  # the daemon's own time-out: it is there, and has answered
-        return exits.FAILED
+        exits.complain([str(error), *map(str, missing[1:])])  # the message itself ends with the first
+        return exits.FAILED  # the daemon's own time-out: it is there, and has answered
     doors.show(answer, lambda: render.instances(answer["instances"], colour=doors.colourful()), as_json=as_json)
     return exits.OK
 

@@ -110,6 +110,13 @@ def test_waiting_in_vain_says_why_and_is_no_lost_daemon(tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (exits.FAILED, f"gossipd: error: {message}\n")
 
 
+def test_waiting_in_vain_names_every_instance_that_is_not_ready(tmp_path: Path) -> None:
+    missing = ["a on n1 is draining: new", "b on n2 is held out: it changed too often"]
+    refusal = RequestError("timeout", f"0 of 1: {missing[0]}", details={"ready": 0, "missing": missing})
+    result, _ = ask(tmp_path, {"wait": refusal}, "wait", "web", "--timeout", "1s")
+    assert result.stderr == f"gossipd: error: 0 of 1: {missing[0]}\ngossipd: error: {missing[1]}\n"
+
+
 def test_register_asks_the_daemon_to_keep_it(tmp_path: Path) -> None:
     answer: Answer = {"registration": {"id": "web-1", "service": "web", "holder": "kept"}}
     args = ("--port", "80", "--id", "web-1", "--address", "10.0.0.9", "--tag", "b", "--tag", "a", "--meta", "k=v=w")
