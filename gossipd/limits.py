@@ -185,7 +185,10 @@ CHECKS_MAX = 4_096
 """Checks that one daemon runs: 1,000 instances with a handful each; at 10 s intervals, 400 a second."""
 
 CHECK_OUTPUT_BYTES_MAX = 65_536
-"""Largest *output_bytes_max* of a check: 4,096 checks of 4 KiB, the default, are 16 MB."""
+"""Largest *output_bytes_max* of a check."""
+
+CHECK_OUTPUTS_BYTES_MAX = 64 * 1024 * 1024
+"""The *output_bytes_max* of all checks of one daemon together: 4,096 of 4 KiB, the default, are 16 MiB."""
 
 CHECK_TARGET_BYTES_MAX = 2_048
 """A URL, a path, all headers together, or a command line of a check: 4,096 checks of 2 KiB are 8 MB."""

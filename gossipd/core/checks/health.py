@@ -5,7 +5,7 @@ here. Runs are asked for by number (`StartCheck`) and end with `finished`, or ar
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -17,7 +17,7 @@ from gossipd.core.checks.verdict import Verdict, judge, pause_s
 from gossipd.core.deadlines import Deadlines
 from gossipd.core.events import CheckChanged
 from gossipd.errors import RequestError
-from gossipd.limits import CHECKS_MAX, CHECKS_PER_INSTANCE_MAX
+from gossipd.limits import CHECK_OUTPUTS_BYTES_MAX, CHECKS_MAX, CHECKS_PER_INSTANCE_MAX
 from gossipd.records import Health, Service
 
 Key = tuple[str, str]
@@ -103,6 +103,8 @@ class Monitor:
         """By the node that they are about, None for this one."""
         self.damping = Damping(config)
         self.checks = 0
+        self._output_bytes = 0
+        """What their outputs may take."""
         self.failed = 0
         """Tries that brought CRITICAL."""
 
@@ -143,7 +145,8 @@ class Monitor:
         """Watch *service* by *checks* from now on. Those that it had already keep all that is known of them, and one that has
         changed begins with the health that it had.
 
-        Raises: RequestError("quota") if there would be more than CHECKS_MAX, ("bad_request") if aliases go in a circle.
+        Raises: RequestError("quota") if there would be more than CHECKS_MAX, or CHECK_OUTPUTS_BYTES_MAX; ("bad_request") if
+        aliases go in a circle.
         """
         id = service.id
         held = self._instances.get(id)
@@ -167,6 +170,7 @@ class Monitor:
                 if moved and isinstance(check.target, Runnable):
                     effects += self._stop(self._schedule.restart((id, check.id), now=now))
         self.checks += len(checks) - len(former)
+        self._output_bytes += _output_bytes(checks) - _output_bytes(row.check for row in former.values())
         instance.health = self._worst(instance)
         for check in checks:
             if isinstance(check.target, Alias) and instance.rows[check.id] is not former.get(check.id):
@@ -180,6 +184,7 @@ class Monitor:
         for row in instance.rows.values():
             effects += self._drop(id, row.check)
         self.checks -= len(instance.rows)
+        self._output_bytes -= _output_bytes(row.check for row in instance.rows.values())
         if lost and instance.health is not Health.CRITICAL:
             self.damping.fell(id, now=now)
         return effects
@@ -264,6 +269,11 @@ class Monitor:
             raise RequestError("bad_request", "checks: an id comes twice, expected each id once")
         if count > CHECKS_MAX:
             raise RequestError("quota", f"{id!r} would make {count} checks of one node, expected at most {CHECKS_MAX}")
+        former = () if held is None else [row.check for row in held.rows.values()]
+        outputs = self._output_bytes + _output_bytes(checks) - _output_bytes(former)
+        if outputs > CHECK_OUTPUTS_BYTES_MAX:
+            expected = f"expected at most {CHECK_OUTPUTS_BYTES_MAX}: lower output_bytes_max"
+            raise RequestError("quota", f"{id!r} would make {outputs} bytes of output of one node's checks, {expected}")
         seen: set[str] = set()
         ahead = _local_aliases(checks)
         while ahead:
@@ -374,6 +384,10 @@ class Monitor:
 
     def _worst(self, instance: _Instance) -> Health:
         return max((row.verdict.health for row in instance.rows.values()), default=Health.PASSING)
+
+
+def _output_bytes(checks: Iterable[Check]) -> int:
+    return sum(check.output_bytes_max for check in checks)
 
 
 def _local_aliases(checks: Sequence[Check]) -> list[str]:

@@ -15,7 +15,7 @@ from gossipd.config import ChecksConfig
 from gossipd.core.checks.health import Effect, HealthChanged, Monitor, Overdue, Report, StartCheck, StopCheck
 from gossipd.core.events import CheckChanged
 from gossipd.errors import RequestError
-from gossipd.limits import CHECKS_MAX, CHECKS_PER_INSTANCE_MAX
+from gossipd.limits import CHECK_OUTPUT_BYTES_MAX, CHECK_OUTPUTS_BYTES_MAX, CHECKS_MAX, CHECKS_PER_INSTANCE_MAX
 from gossipd.records import Health, Service
 
 PASSING, WARNING, CRITICAL = Health
@@ -297,6 +297,23 @@ def test_one_check_too_many_is_refused_and_changes_nothing() -> None:
         monitor.set(replace(WEB, id="0"), [ALIVE, ALIVE], now=0.0)
     assert "more" not in monitor
     assert monitor.checks == CHECKS_MAX
+
+
+def test_the_outputs_of_all_checks_together_are_bounded() -> None:
+    monitor, more = a_monitor(), replace(WEB, id="more")
+    large = replace(ALIVE, output_bytes_max=CHECK_OUTPUT_BYTES_MAX)
+    checks = [replace(large, id=str(number)) for number in range(CHECKS_PER_INSTANCE_MAX)]
+    most = CHECK_OUTPUTS_BYTES_MAX // CHECK_OUTPUT_BYTES_MAX // CHECKS_PER_INSTANCE_MAX
+    for _ in range(2):
+        for number in range(most):
+            monitor.set(replace(WEB, id=str(number)), checks, now=0.0)
+    with pytest.raises(RequestError, match=f"expected at most {CHECK_OUTPUTS_BYTES_MAX}"):
+        monitor.set(more, [ALIVE], now=0.0)
+    assert "more" not in monitor
+    monitor.set(replace(WEB, id="0"), checks[1:], now=0.0)
+    monitor.set(more, [large], now=0.0)
+    monitor.remove("more", lost=False, now=0.0)
+    monitor.set(replace(WEB, id="0"), checks, now=0.0)
 
 
 TARGETS = (Tcp(), Ttl(ttl_s=3.0), Alias(id="a"), Alias(id="x", node="bob"))
