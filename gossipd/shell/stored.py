@@ -38,9 +38,9 @@ IDENTITY_BYTES_MAX = 4_096
 PEERS_BYTES_MAX = 4 * 1024 * 1024
 """PEER_BOOK_MAX entries of at most 63 + 45 + 5 + 20 bytes and punctuation, 150 B each: 1.5 MB, with room."""
 
-REGISTRATIONS_BYTES_MAX = 64 * 1024 * 1024
-"""RECORD_BYTES_PER_OWNER_MAX, 4 MiB, of encoded records, where JSON may write a control character in six bytes; and CHECKS_MAX
-checks of 8 KiB, 32 MiB."""
+REGISTRATIONS_BYTES_MAX = 192 * 1024 * 1024
+"""RECORD_BYTES_PER_OWNER_MAX, 4 MiB, of encoded records, where JSON may write a control character in six bytes: 24 MiB; CHECKS_MAX
+checks of 36 KiB, most of it a body of such characters: 144 MiB; DECISIONS_MAX decisions of 1 KiB: 4 MiB."""
 
 AGE_MAX_S = 100 * 365 * 86_400.0
 

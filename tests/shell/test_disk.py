@@ -11,16 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipd.check_reading import read_checks
 from gossipd.checks import Check, Http, Tcp, Ttl
 from gossipd.errors import StorageError
 from gossipd.ids import Address, NodeId
-from gossipd.limits import INTEGER_MAX
+from gossipd.limits import (
+    CHECK_BODY_BYTES_MAX,
+    CHECK_TARGET_BYTES_MAX,
+    CHECKS_MAX,
+    DECISIONS_MAX,
+    INTEGER_MAX,
+    LABEL_VALUE_BYTES_MAX,
+    LABELS_MAX,
+    RECORD_BYTES_PER_OWNER_MAX,
+    SERVICE_ID_BYTES_MAX,
+)
 from gossipd.node.decisions import StoredDecision
 from gossipd.node.peers import PeerEntry
 from gossipd.node.registrations import Kept, KeptRegistration
 from gossipd.records import Health, Mode, Service
 from gossipd.shell import stored
 from gossipd.shell.disk import SET_ASIDE_MAX, DataDirectory
+from tests.network import a_service
 from tests.shell.fakes import ReadableLog
 
 ANN, BOB = NodeId("ann"), NodeId("bob")
@@ -319,6 +331,26 @@ def test_a_wrong_registration_is_not_read(wrong: dict[str, object]) -> None:
     assert read(SERVICE)
     with pytest.raises(ValueError, match=r"."):
         read(SERVICE | wrong)
+
+
+def test_no_client_can_register_more_than_is_read_again() -> None:
+    [longest] = read_checks(
+        [
+            {
+                "id": '"' * SERVICE_ID_BYTES_MAX,
+                "http": "/" + '"' * (CHECK_TARGET_BYTES_MAX - 1),
+                "method": "OPTIONS",
+                "headers": {"a": '"' * (CHECK_TARGET_BYTES_MAX - 1)},
+                "body": "\x01" * CHECK_BODY_BYTES_MAX,
+                "expect": list(range(200, 200 + LABELS_MAX)),
+                "notes": '"' * LABEL_VALUE_BYTES_MAX,
+            }
+        ]
+    )
+    kept = [KeptRegistration(service=a_service(), checks=(longest,) * number) for number in (1, 2)]
+    one, two = (len(stored.encode_registrations(Kept(registrations=(each,)), saved_ms=1)) for each in kept)
+    records = 6 * RECORD_BYTES_PER_OWNER_MAX
+    assert records + CHECKS_MAX * (two - one) + DECISIONS_MAX * 1_024 < stored.REGISTRATIONS_BYTES_MAX
 
 
 def test_the_same_registration_twice_is_not_read() -> None:
