@@ -347,3 +347,15 @@ async def test_the_end_of_a_process_takes_its_instance_along(tmp_path: Path, log
             process.kill()
             await until(lambda: daemon.view.instances(now=trio.current_time()) == [])
     assert any(f'instance lost id=web-1 why="process {process.pid} has ended"' in line for line in log.lines())
+
+
+async def test_a_process_that_does_not_exist_holds_nothing_and_takes_nothing_over(
+    tmp_path: Path, log: ReadableLog
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    async with running(a_config(tmp_path), log) as daemon:
+        daemon.commands.register(WEB, holder=KEPT, now=trio.current_time())
+        with pytest.raises(RequestError, match=f"pid={process.pid}, expected a process that lives on this host"):
+            daemon.commands.register(WEB, holder=Holder(kind="pid", pid=process.pid), now=trio.current_time())
+        assert [row.holder for row in daemon.view.registrations(now=trio.current_time())] == ["kept"]

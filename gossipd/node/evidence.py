@@ -32,20 +32,23 @@ def instance_evidence(
 ) -> Evidence:
     """Return the same of the instances *rows*, with what only their own node knows, if that is us.
 
-    Raises: RequestError("not_found") if there are none.
+    Of one that is gone it is what is remembered. Raises: RequestError("not_found") if that is nothing.
     """
+    names = {f"{row.node}/{row.id}": row.node for row in rows}
     if not rows:
+        names = {name: name.partition("/")[0] for name in machines.journal.instances_called(subject)}
+    if not names:
         raise RequestError("not_found", f"subject={subject!r}, expected a member's name, an instance's id or node/id")
     notes: list[Note] = []
-    for row in rows:
-        notes += machines.journal.about(f"{row.node}/{row.id}") + machines.journal.about(row.node)
+    for name, node in names.items():
+        notes += machines.journal.about(name) + machines.journal.about(node)
     for service in sorted({row.service for row in rows}):
         notes += machines.journal.about_service(service)
     notes.sort(key=lambda note: note.at)
     return Evidence(
         subject=subject,
         kind="instance",
-        belief="; ".join(_belief(machines, row) for row in rows),
+        belief="; ".join(_belief(machines, row) for row in rows) or f"{', '.join(names)} is in the catalog no more",
         history=_history(notes, now=now),
         checks=list(checks),
         registration=registration,

@@ -79,6 +79,11 @@ class Journal:
         }[event.cause]
         self._note(_service_subject(event.service), Note(now, what, None, None, "timer"))
 
+    def instances_called(self, subject: str) -> list[str]:
+        """Return, as node/id, the instances that *subject* (an id, or node/id) names and that are remembered, sorted."""
+        names = (name.partition("/") for name in self._instances)
+        return sorted(f"{node}/{id}" for node, _, id in names if node and subject in (id, f"{node}/{id}"))
+
     def about_service(self, name: str) -> list[Note]:
         """Return the notes on the service *name* as a whole: what the guard did, oldest first."""
         return list(self._instances.get(_service_subject(name), ()))

@@ -15,6 +15,7 @@ from gossipd.limits import SEEDS_MAX
 from gossipd.node.view import DrainRow, Holder, RegistrationRow
 from gossipd.records import Service
 from gossipd.shell.driver import Driver
+from gossipd.shell.pids import exists
 from gossipd.shell.resolve import resolve
 
 JOINS_MAX = 8
@@ -74,6 +75,8 @@ class LocalCommands:
             raise RequestError(
                 "bad_request", "checks: script checks are off, expected script_checks = true in the settings"
             )
+        if holder.pid is not None and not exists(holder.pid):  # nor may it take over what somebody else holds
+            raise RequestError("bad_request", f"pid={holder.pid}, expected a process that lives on this host")
         return self._driver.ask(lambda node, at: node.register(service, holder=holder, checks=checks, now=at))
 
     def deregister(self, id: str, *, now: float) -> None:

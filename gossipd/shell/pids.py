@@ -93,11 +93,12 @@ def _began(pid: int) -> str | None:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()  # the name before it may hold anything
     except OSError:
-        return "" if _exists(pid) else None
+        return "" if exists(pid) else None
     return None if fields[0] in "ZX" else fields[19]
 
 
-def _exists(pid: int) -> bool:
+def exists(pid: int) -> bool:
+    """Return whether there is a process *pid*, whosever it is."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

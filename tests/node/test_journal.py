@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
 from gossipd.config import LOCAL
 from gossipd.core.events import RecordChanged
+from gossipd.errors import RequestError
 from gossipd.ids import NodeId, Version
 from gossipd.limits import JOURNAL_PER_SUBJECT_MAX
 from gossipd.node.journal import Journal
@@ -45,3 +48,18 @@ def test_a_forgotten_member_leaves_no_evidence_about_itself() -> None:
     net.run(90.0)
     assert one._m.journal.about("n1") == []
     assert [note.what.split()[0] for note in one._m.journal.about("n1/web")] == ["published", "withdrawn"]
+
+
+def test_why_tells_what_became_of_an_instance_that_is_gone() -> None:
+    net = Network(config=LOCAL)
+    one, other = net.cluster(2)
+    net.do(other, other.register(a_service(), holder=KEPT, now=net.now)[1])
+    net.run(1)
+    net.do(other, other.deregister("web", now=net.now))
+    net.run(1)
+    for subject in ("web", "n1/web"):
+        evidence = one.view.why(subject, now=net.now)
+        assert evidence.belief == "n1/web is in the catalog no more"
+        assert any(row.what.startswith("withdrawn by its owner") for row in evidence.history)
+    with pytest.raises(RequestError, match="subject='n2/web'"):
+        one.view.why("n2/web", now=net.now)
