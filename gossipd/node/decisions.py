@@ -39,7 +39,7 @@ class StoredDecision:
 
 
 class Decisions:
-    """By subject, DECISIONS_MAX at most; one too many is refused."""
+    """By subject, DECISIONS_MAX at most; for one too many that about the instance that is gone for longest gives way."""
 
     def __init__(self, stored: Sequence[StoredDecision], *, now: float) -> None:
         self._held: dict[Subject, Decision] = {}
@@ -65,7 +65,9 @@ class Decisions:
         """
         before = self._held.get(subject)
         if before is None and len(self._held) >= DECISIONS_MAX:
-            raise RequestError("quota", f"{DECISIONS_MAX} instances drain or are under maintenance, expected fewer")
+            if not len(self._ends):
+                raise RequestError("quota", f"{DECISIONS_MAX} instances drain or are under maintenance, expected fewer")
+            del self._held[self._ends.pop_first()]
         if before is not None and before.mode is decision.mode:
             decision = replace(decision, since=before.since)
         self._held[subject] = decision

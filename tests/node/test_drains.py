@@ -10,12 +10,14 @@ from gossipd.core.events import RegistrationsChanged
 from gossipd.errors import RequestError
 from gossipd.ids import NodeId
 from gossipd.limits import (
+    DECISIONS_MAX,
     INTEGER_MAX,
     LABELS_MAX,
     NODE_LABELS_BYTES_MAX,
     REASON_BYTES_MAX,
     UNREGISTERED_DECISION_S,
 )
+from gossipd.node.decisions import Decision, Decisions, StoredDecision
 from gossipd.node.node import Node
 from gossipd.node.registrations import Kept, KeptRegistration
 from gossipd.node.view import KEPT
@@ -178,6 +180,19 @@ def test_maintenance_outlives_its_instance_by_a_day_and_a_drain_ends_with_it() -
     alone.do(alone.node.handle_timer(now=alone.now))
     assert alone.node.kept(now=alone.now).decisions == ()
     assert len(alone.net.heard(RegistrationsChanged)) == changes + 1
+
+
+def test_whoever_is_gone_for_longest_gives_way_to_a_decision_too_many() -> None:
+    held = [StoredDecision(subject=f"w{number}", mode=Mode.MAINTENANCE) for number in range(DECISIONS_MAX)]
+    decisions = Decisions(held, now=0.0)
+    decisions.registered("w0")
+    assert decisions.set(None, Decision(mode=Mode.DRAINING, reason="", since=1.0))
+    assert len(decisions) == DECISIONS_MAX
+    assert [decisions.get(id) is not None for id in ("w0", "w1", "w2", None)] == [True, False, True, True]
+    for entry in held:
+        decisions.registered(entry.subject or "")
+    with pytest.raises(RequestError, match="expected fewer"):
+        decisions.set("more", Decision(mode=Mode.DRAINING, reason="", since=1.0))
 
 
 def test_the_largest_labels_leave_room_for_the_longest_reason() -> None:
