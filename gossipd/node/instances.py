@@ -27,6 +27,9 @@ SETTLE_MOST_S = 5.0
 """After a restart an instance whose checks have not said anything yet is published after so many seconds, or half of
 `catalog.epoch_grace_s`: for so long others answer what the former run published, so that no restart is a blip."""
 
+HEARING_S = 0.25
+"""Seconds that leases, reports and lost connections get after a pause of the machine, for what waits in the sockets since."""
+
 WORST_STATE = State(health=Health.CRITICAL, mode=Mode.MAINTENANCE, damped=True)
 """As long as a state without a reason can be encoded; what registers must leave room for it."""
 
@@ -242,9 +245,9 @@ class Instances:
                 self._perform(self.monitor.stirred(None, now=now), now=now)
 
     def overslept(self, by_s: float) -> None:
-        """The machine paused for *by_s*: nobody could renew, report or come back."""
-        self.monitor.overslept(by_s)
-        self.registrations.shift(by_s)
+        """The machine paused for *by_s*: nobody could renew, report or come back, and who tried is still to be read."""
+        self.monitor.overslept(by_s + HEARING_S)
+        self.registrations.shift(by_s + HEARING_S)
 
     def next_deadline(self) -> float:
         return min(

@@ -244,6 +244,18 @@ def test_a_pause_of_the_machine_costs_no_lease() -> None:
     assert state_of(alone.node) == NORMAL_STATE
 
 
+def test_a_lease_that_ran_out_in_a_pause_lasts_until_what_came_meanwhile_is_read() -> None:
+    alone = Alone()
+    alone.run(10.0)
+    alone.register("web", holder=Holder(kind="lease", lease_s=0.1))
+    alone.net.run_until(lambda: alone.node.next_deadline() == 10.1, within_s=0.09)
+    alone.net.now = 70.0
+    alone.do(alone.node.handle_timer(now=alone.now))
+    assert alone.row().health == "passing"
+    alone.run(0.3)
+    assert alone.row().health == "critical"
+
+
 def test_the_instances_of_one_node_are_those_among_all_that_it_owns() -> None:
     net = Network(config=LOCAL)
     nodes = net.cluster(2)
