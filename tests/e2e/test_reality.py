@@ -26,6 +26,9 @@ def a_check(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
         text=True,
         env={**os.environ, MARK: str(folder)},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background job ignores it, and so its children
     )
 
 
