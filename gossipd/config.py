@@ -5,17 +5,10 @@ Opens no file; where a setting comes from (TOML, flag, environment) is the shell
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from gossipd.errors import ConfigError
-
-
-def _check(section: str, settings: Any, **expected: tuple[float, float]) -> None:
-    """Raise ConfigError for the first field outside its inclusive range; NaN is outside every range."""
-    for name, (least, most) in expected.items():
-        value = getattr(settings, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            raise ConfigError(f"{section}.{name}={value!r}, expected {least:g} to {most:g}")
+from gossipd.ranges import check_ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +37,9 @@ class ProbeConfig:
     """How late our own timers may fire before the delay is ours, and held against nobody else."""
 
     def __post_init__(self) -> None:
-        _check("probe", self, interval_s=(0.01, 600), timeout_s=(0.001, 600), timeout_floor_s=(0.0005, 600))
-        _check("probe", self, indirect=(0, 16), nack_after=(0.1, 1), awareness_max=(1, 64))
-        _check("probe", self, isolation_periods=(3, 1_000), oversleep_s=(0.001, 600))
+        check_ranges("probe", self, interval_s=(0.01, 600), timeout_s=(0.001, 600), timeout_floor_s=(0.0005, 600))
+        check_ranges("probe", self, indirect=(0, 16), nack_after=(0.1, 1), awareness_max=(1, 64))
+        check_ranges("probe", self, isolation_periods=(3, 1_000), oversleep_s=(0.001, 600))
         if not self.timeout_s < self.interval_s:
             raise ConfigError(
                 f"probe.timeout_s={self.timeout_s!r}, expected below probe.interval_s={self.interval_s!r}"
@@ -67,7 +60,7 @@ class SuspicionConfig:
     """Longest wait = max_factor x least wait, when nobody else confirms the suspicion."""
 
     def __post_init__(self) -> None:
-        _check("suspicion", self, factor=(1, 100), max_factor=(1, 100))
+        check_ranges("suspicion", self, factor=(1, 100), max_factor=(1, 100))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +85,9 @@ class GossipConfig:
     """Seconds that the dead remain gossip targets, so that a wrong verdict reaches its victim."""
 
     def __post_init__(self) -> None:
-        _check("gossip", self, interval_s=(0.01, 60), fanout=(3, 32), retransmit_factor=(1, 32))
-        _check("gossip", self, eager_window_s=(0, 1), eager_fanout=(2, 32), eager_packets_per_s=(1, 1e6))
-        _check("gossip", self, eager_packets_burst=(1, 1_000_000), to_dead_s=(0, 86_400))
+        check_ranges("gossip", self, interval_s=(0.01, 60), fanout=(3, 32), retransmit_factor=(1, 32))
+        check_ranges("gossip", self, eager_window_s=(0, 1), eager_fanout=(2, 32), eager_packets_per_s=(1, 1e6))
+        check_ranges("gossip", self, eager_packets_burst=(1, 1_000_000), to_dead_s=(0, 86_400))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +109,9 @@ class SyncConfig:
     """Seconds since last contact after which a peer's address is dropped from the peer book."""
 
     def __post_init__(self) -> None:
-        _check("sync", self, interval_s=(0.05, 86_400), timeout_s=(0.05, 600), reconnect_interval_s=(0.05, 3_600))
-        _check("sync", self, seed_interval_s=(0.05, 86_400), forget_after_s=(1, 30 * 86_400))
-        _check("sync", self, peer_book_age_s=(1, 10 * 365 * 86_400))
+        check_ranges("sync", self, interval_s=(0.05, 86_400), timeout_s=(0.05, 600), reconnect_interval_s=(0.05, 3_600))
+        check_ranges("sync", self, seed_interval_s=(0.05, 86_400), forget_after_s=(1, 30 * 86_400))
+        check_ranges("sync", self, peer_book_age_s=(1, 10 * 365 * 86_400))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +124,7 @@ class CatalogConfig:
     """Seconds that a restarted owner's former records are still answered until it has published the new ones."""
 
     def __post_init__(self) -> None:
-        _check("catalog", self, connection_grace_s=(0, 3_600), epoch_grace_s=(0, 3_600))
+        check_ranges("catalog", self, connection_grace_s=(0, 3_600), epoch_grace_s=(0, 3_600))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +140,7 @@ class LeaveConfig:
     they may keep an answer for. Within timeout_s."""
 
     def __post_init__(self) -> None:
-        _check("leave", self, timeout_s=(0.05, 600), linger_s=(0, 60), drain_s=(0, 600))
+        check_ranges("leave", self, timeout_s=(0.05, 600), linger_s=(0, 60), drain_s=(0, 600))
         if self.linger_s > self.timeout_s:
             raise ConfigError(f"leave.linger_s={self.linger_s!r}, expected at most leave.timeout_s={self.timeout_s!r}")
         room_s = self.timeout_s - self.linger_s
@@ -179,10 +172,10 @@ class ChecksConfig:
     """Most seconds that an instance which has become quiet is still held out."""
 
     def __post_init__(self) -> None:
-        _check("checks", self, concurrent=(1, 4_096), jitter=(0, 1), backoff_most=(1, 64))
-        _check("checks", self, damping_half_life_s=(1, 86_400), damping_penalty=(0, 1_000_000))
-        _check("checks", self, damping_suppress=(1, 1_000_000_000), damping_reuse=(1, 1_000_000_000))
-        _check("checks", self, damping_hold_most_s=(1, 86_400))
+        check_ranges("checks", self, concurrent=(1, 4_096), jitter=(0, 1), backoff_most=(1, 64))
+        check_ranges("checks", self, damping_half_life_s=(1, 86_400), damping_penalty=(0, 1_000_000))
+        check_ranges("checks", self, damping_suppress=(1, 1_000_000_000), damping_reuse=(1, 1_000_000_000))
+        check_ranges("checks", self, damping_hold_most_s=(1, 86_400))
         if self.damping_reuse >= self.damping_suppress:
             raise ConfigError(
                 f"checks.damping_reuse={self.damping_reuse!r}, expected below"
@@ -220,7 +213,7 @@ class GuardConfig:
     def __post_init__(self) -> None:
         if self.policy not in get_args(GuardPolicy):
             raise ConfigError(f"guard.policy={self.policy!r}, expected one of {', '.join(get_args(GuardPolicy))}")
-        _check("guard", self, share=(0, 1), window_s=(1, 86_400), hold_s=(1, 86_400), batch_s=(0, 600))
+        check_ranges("guard", self, share=(0, 1), window_s=(1, 86_400), hold_s=(1, 86_400), batch_s=(0, 600))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

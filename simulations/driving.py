@@ -201,7 +201,7 @@ class Driving(Engine):
                 case RunCheck():
                     self.schedule(self.now + self.settings.check_s, self._checked, host, host.run, action)
                 case CancelCheck() | WatchPid() | UnwatchPid():
-                    pass  # what a cancelled run brings is ignored; processes end by `World.exit_process`
+                    pass  # what a cancelled run brings is ignored; no process is modelled
                 case _:
                     assert_never(action)
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from gossipd.balancing.base import NOBODY
 from gossipd.balancing.endpoint import Key
-from gossipd.errors import ConfigError
+from gossipd.ranges import check_ranges
 
 BreakerState = Literal["closed", "open", "half-open"]
 
@@ -47,22 +47,19 @@ class EjectionPolicy:
     """So many standard deviations below the mean success rate open the breaker."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("failures_in_a_row", 1, math.inf),
-            ("base_s", 0.001, math.inf),
-            ("longest_s", self.base_s, math.inf),
-            ("share_max", 0, 1),
-            ("panic_share", 0, 1),
-            ("interval_s", 0.001, math.inf),
-            ("rate_hosts_min", 2, math.inf),
-            ("rate_calls_min", 1, math.inf),
-            ("rate_deviations", 0, math.inf),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(
-                    f"ejection.{name}={value}, expected {low} or more" + f", at most {high}" * (high == 1)
-                )
+        check_ranges(
+            "ejection",
+            self,
+            failures_in_a_row=(1, math.inf),
+            base_s=(0.001, math.inf),
+            longest_s=(self.base_s, math.inf),
+            share_max=(0, 1),
+            panic_share=(0, 1),
+            interval_s=(0.001, math.inf),
+            rate_hosts_min=(2, math.inf),
+            rate_calls_min=(1, math.inf),
+            rate_deviations=(0, math.inf),
+        )
 
     def ejected_max(self, ready: int) -> int:
         """Return how many of *ready* instances may be held out at once."""

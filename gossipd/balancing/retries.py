@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from random import Random
 
-from gossipd.errors import ConfigError
+from gossipd.ranges import check_ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +28,16 @@ class RetryPolicy:
     """Whole seconds that a call counts for the budget."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("attempts_max", 1, 100),
-            ("base_s", 0, 3_600),
-            ("pause_max_s", self.base_s, 3_600),
-            ("budget_share", 0, 10),
-            ("budget_min_per_s", 0, 1_000_000),
-            ("budget_s", 1, 60),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"retry.{name}={value}, expected {low} to {high}")
+        check_ranges(
+            "retry",
+            self,
+            attempts_max=(1, 100),
+            base_s=(0, 3_600),
+            pause_max_s=(self.base_s, 3_600),
+            budget_share=(0, 10),
+            budget_min_per_s=(0, 1_000_000),
+            budget_s=(1, 60),
+        )
 
     def pause_s(self, failures: int, rng: Random) -> float:
         """Return the seconds to wait after so many *failures* of a call, 1 or more.

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeGuard
 
-from gossipd.errors import ConfigError, RequestError
+from gossipd.errors import RequestError
 from gossipd.limits import API_FRAME_BYTES_MAX, CLIENT_ANSWER_BYTES_MAX
+from gossipd.ranges import check_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +145,7 @@ class Backoff:
     """The longest pause of all."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (("base_s", 0.001, 3_600), ("pause_max_s", self.base_s, 3_600)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"backoff.{name}={value}, expected {low} to {high}")
+        check_ranges("backoff", self, base_s=(0.001, 3_600), pause_max_s=(self.base_s, 3_600))
 
 
 class Reconnection:

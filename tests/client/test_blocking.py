@@ -180,7 +180,7 @@ def test_applications_get_neither_the_daemon_nor_what_it_needs() -> None:
         "if name.split('.')[0] in ('trio', 'anyio', 'asyncio', 'cryptography', 'msgpack', 'gossipd')})))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=os.getcwd())
-    small = ["balancing", "client", "errors", "ids", "limits", "nearness", "tokens"]
+    small = ["balancing", "client", "errors", "ids", "limits", "nearness", "ranges", "tokens"]
     assert set(json.loads(run.stdout)) <= {"gossipd", *(f"gossipd.{name}" for name in small)}
 
 
