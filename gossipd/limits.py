@@ -175,6 +175,10 @@ about 1 kB each: 4 MB."""
 CLIENT_LAST_ANSWERS_MAX = 1_024
 """Questions whose last answer a client keeps for when the daemon is away; past it the one not asked for longest is forgotten."""
 
+MIRROR_LISTENERS_MAX = 1_024
+"""Listeners, balancers and calls that one mirror keeps up, 16 for each of 64 services; one more is refused. They are made once and
+kept for as long as the mirror: who makes them anew for each request is told so."""
+
 OPEN_PROBES_MAX = 512
 """Relayed probes in flight for others: 3 helpers x 1 probe/s x 0.5 s each for 300 peers at once."""
 

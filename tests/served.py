@@ -8,14 +8,14 @@ from pathlib import Path
 import trio
 
 from gossipd.api.server import ApiServer
-from tests.fakes_api import FakeCommands, FakeView, an_instance
+from tests.fakes_api import FakeCommands, FakeView, a_record_change, an_instance
 
 DEADLINE_S = 20.0
 
 
 @contextmanager
 def a_daemon(path: Path) -> Iterator[tuple[FakeView, FakeCommands]]:
-    """Serve fakes at *path* in a thread of its own; registering changes the view and is published."""
+    """Serve fakes at *path* in a thread of its own; registering and withdrawing change the view and are published."""
     view = FakeView()
     commands = FakeCommands(view)
     tokens: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
@@ -23,14 +23,20 @@ def a_daemon(path: Path) -> Iterator[tuple[FakeView, FakeCommands]]:
 
     async def serve() -> None:
         server = ApiServer(path, view=view, commands=commands)
-        register = commands.register
+        register, deregister = commands.register, commands.deregister
 
         def publishing(service, **given):  # type: ignore[no-untyped-def]
             row = register(service, **given)
             server.publish([view.put(an_instance(service.name, id=service.id, port=service.port))])
             return row
 
+        def withdrawing(id, *, now):  # type: ignore[no-untyped-def]
+            row = view.rows["ann", id]
+            deregister(id, now=now)
+            server.publish([a_record_change(row, gone=True)])
+
         commands.register = publishing  # type: ignore[method-assign]
+        commands.deregister = withdrawing  # type: ignore[method-assign]
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
             tokens.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope))

@@ -23,6 +23,9 @@ from gossipd.tokens import TokenBucket
 
 Outcome = Literal["succeeded", "failed", "cancelled", "lost"]
 
+LEASE_S = 600.0
+"""Seconds after which a lease that nobody reported is given up: longer than any call takes."""
+
 GivenUp = Literal["not failed", "not idempotent", "attempts", "deadline", "budget"]
 
 
@@ -122,7 +125,7 @@ class Calls:
         ejection: EjectionPolicy | None = None,
         retry: RetryPolicy | None = None,
         limiter: TokenBucket | None = None,
-        lease_s: float = 600.0,
+        lease_s: float = LEASE_S,
     ) -> None:
         if not 0 < lease_s < math.inf:
             raise ValueError(f"lease_s={lease_s}, expected seconds above 0")

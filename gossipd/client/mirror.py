@@ -2,17 +2,25 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from gossipd.balancing.base import Balancer
+from gossipd.balancing.calls import LEASE_S, Calls
+from gossipd.balancing.ejection import EjectionPolicy
 from gossipd.balancing.endpoint import Endpoint
+from gossipd.balancing.loads import PeakEwma
+from gossipd.balancing.retries import RetryPolicy
 from gossipd.client.answers import View
 from gossipd.client.copying import Copy
 from gossipd.client.session import Feed
-from gossipd.client.wording import late
+from gossipd.client.wording import late, too_many_listeners
 from gossipd.errors import RequestError
+from gossipd.limits import MIRROR_LISTENERS_MAX
+from gossipd.tokens import TokenBucket
 
 if TYPE_CHECKING:
     from gossipd.client.blocking import Discovery
@@ -94,16 +102,45 @@ class Mirror:
     def listen(self, listener: Listener, service: str | None = None) -> None:
         """Call *listener* now and whenever the instances of *service*, or of any, have changed; from the mirror's thread.
 
-        It may ask the client. What it raises is logged. Raises: RequestError `not_mirrored`.
+        It may ask the client. What it raises is logged. Raises: RequestError `not_mirrored`, or `too_many_listeners`.
         """
         with self._announcing:
+            if len(self._listeners) >= MIRROR_LISTENERS_MAX:
+                raise too_many_listeners()
             for name in self._copy.services if service is None else (service,):
                 listener(name, self._copy[name])
             self._listeners.append((service, listener))
 
-    def feed(self, service: str, balancer: Balancer) -> None:
-        """Keep *balancer* up with the instances of *service*. Raises: RequestError `not_mirrored`."""
-        self.listen(lambda _service, endpoints: balancer.update(endpoints), service)
+    def feed(self, service: str, fed: Balancer | Calls) -> None:
+        """Keep *fed* up with the instances of *service*. Raises: RequestError as `listen`."""
+        self.listen(lambda _service, endpoints: fed.update(endpoints), service)
+
+    def calls(
+        self,
+        service: str,
+        balancer: Balancer | None = None,
+        *,
+        ejection: EjectionPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        limiter: TokenBucket | None = None,
+        lease_s: float = LEASE_S,
+    ) -> Calls:
+        """Return calls to *service* that are kept up with its instances, picked by *balancer*, by default PeakEwma.
+
+        Make them once and keep them: what they learn of the instances is theirs. The clock is time.monotonic; the rest is as for
+        `gossipd.balancing.Calls`. Raises: RequestError as `listen`, ValueError.
+        """
+        made = Calls(
+            balancer or PeakEwma(Random()),
+            clock=time.monotonic,
+            rng=Random(),
+            ejection=ejection,
+            retry=retry,
+            limiter=limiter,
+            lease_s=lease_s,
+        )
+        self.feed(service, made)
+        return made
 
     def _run(self) -> None:
         while not self._over():

@@ -2,6 +2,7 @@
 
 from gossipd.client.session import Session
 from gossipd.errors import RequestError
+from gossipd.limits import MIRROR_LISTENERS_MAX
 
 AWAY = ("disconnected", "no_daemon", "timeout")
 """Codes that mean: the daemon does not answer."""
@@ -32,6 +33,12 @@ def late(path: str, timeout_s: float | None, session: Session) -> RequestError:
     if session.connected or session.trouble is None:
         return RequestError("timeout", f"gossipd at {path} said nothing within {timeout_s:g} s")
     return RequestError("disconnected", f"gossipd did not come back within {timeout_s:g} s: {session.trouble}")
+
+
+def too_many_listeners() -> RequestError:
+    """A mirror has as many listeners as it may have."""
+    message = f"the mirror has {MIRROR_LISTENERS_MAX} listeners, balancers and calls, expected fewer: make them once, and keep them"
+    return RequestError("too_many_listeners", message)
 
 
 def stale_after(quiet_s: float) -> float:

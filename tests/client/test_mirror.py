@@ -11,7 +11,8 @@ from gossipd.balancing import RoundRobin
 from gossipd.balancing.endpoint import Endpoint
 from gossipd.client import Backoff, Discovery
 from gossipd.client.holding import Pace
-from gossipd.errors import RequestError
+from gossipd.errors import NoInstance, RequestError
+from gossipd.limits import MIRROR_LISTENERS_MAX
 from tests.served import DEADLINE_S, a_daemon
 
 
@@ -78,6 +79,36 @@ def test_a_listener_that_fails_is_logged_and_the_others_hear_all_the_same(
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
         with pytest.raises(RequestError, match="expected one of web"):
             mirror.listen(heard, "db")
+
+
+def test_calls_follow_the_mirror_and_send_nothing_to_who_has_gone(tmp_path: Path) -> None:
+    with a_daemon(tmp_path / "s"), a_client(tmp_path / "s") as client, client.mirror("web") as mirror:
+        calls, turns = mirror.calls("web"), mirror.calls("web", RoundRobin(Random(1)), lease_s=1.0)
+        with pytest.raises(NoInstance, match="no instance is known"):
+            calls.pick()
+        heard = Heard()
+        mirror.listen(heard)
+        client.register("web", port=80)
+        client.register("web", id="b", port=81)
+        assert heard.wait("web", [81, 80])
+        assert {turns.pick().endpoint.port for _ in range(2)} == {80, 81}
+        client.deregister("b")
+        client.register("web", port=82)
+        assert heard.wait("web", [82])
+        with calls.pick() as lease:
+            assert lease.endpoint.port == 82
+        assert calls.statistics().succeeded == 1
+        with pytest.raises(RequestError, match="expected one of web"):
+            mirror.calls("db")
+
+
+def test_who_makes_calls_anew_for_each_request_is_told_to_keep_them(tmp_path: Path) -> None:
+    with a_daemon(tmp_path / "s"), a_client(tmp_path / "s") as client, client.mirror("web") as mirror:
+        for _ in range(MIRROR_LISTENERS_MAX):
+            mirror.calls("web")
+        with pytest.raises(RequestError, match="make them once, and keep them") as caught:
+            mirror.calls("web")
+        assert caught.value.code == "too_many_listeners"
 
 
 def test_a_mirror_of_what_is_no_service_says_so(tmp_path: Path) -> None:
