@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
-TREES  := $(wildcard gossipd tests simulations)
+TREES  := $(wildcard gossipd tests simulations docs/howto/examples)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv test demo lint bench format lock clean
@@ -50,4 +50,4 @@ lock: $(READY)  ## resolve requirements.lock again: make lock [UPGRADE=--upgrade
 
 clean:  ## remove .venv, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find $(wildcard gossipd tests simulations) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(TREES) -name __pycache__ -type d -prune -exec rm -rf {} +
