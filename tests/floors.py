@@ -231,7 +231,7 @@ def _foreign_rules(importer: str, target: str) -> list[str]:
         return ["outside"]
     if top == "trio" and not _may_trio(importer):
         return ["trio"]
-    if top == "anyio" and importer != "gossipd.client.aio":
+    if top == "anyio" and not importer.startswith("gossipd.client.aio"):
         return ["anyio"]
     if floor is not None and floor < SHELL_FLOOR:
         if top in WORLD:

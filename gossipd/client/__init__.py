@@ -6,11 +6,13 @@ session      what outlives a connection: registrations, watches, unanswered requ
 answers      what is asked and answered, as values
 connecting   how a socket is reached
 connection   `Client`: one blocking connection, for commands and scripts
+base         what clients of both kinds are
 blocking     `Discovery`: for applications, over as many connections as it takes
-aio          the same for asyncio and trio; the only module here that imports anyio
+aio          the same for asyncio and trio; this and aio_mirror alone import anyio
 holding      a registration for as long as a block runs
 copying      the instances of chosen services, as watches tell them
-mirror       a copy of these that a thread keeps up to date
+mirror       a copy of these that is kept up to date, by a thread
+aio_mirror   the same, by a task
 wording      what clients of both kinds say alike
 """
 

@@ -4,61 +4,65 @@ Everything about requests, watches and registrations is in `session`; here are t
 threads: use it in the event loop that it was entered in.
 """
 
-import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 import anyio
 from anyio.abc import SocketStream, TaskGroup
+from anyio.lowlevel import current_token
 
-from gossipd.client.answers import Answer, Filters, LastGood, Offer, answer_of, question, registration
-from gossipd.client.blocking import QUIET_S, READ_BYTES
+from gossipd.client.aio_mirror import Bell, Mirror
+from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, registration
+from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery
 from gossipd.client.connecting import no_daemon, refused, trusted
-from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, drain_of
-from gossipd.client.places import socket_places
-from gossipd.client.protocol import Backoff
-from gossipd.client.session import Asked, Feed, Session
-from gossipd.client.wording import AWAY, closed, hung_up, late, stale_after, watch_params
+from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, BaseRegistered, drain_of
+from gossipd.client.session import Asked, Feed
+from gossipd.client.wording import AWAY, closed, hung_up, late, watch_params, wrong_loop
 from gossipd.errors import RequestError
+
+__all__ = ["Discovery", "Mirror", "Registered"]
 
 ENDED = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError)
 
 
-class Discovery:
+class Registered(BaseRegistered):
+    """An instance that is registered while a `Discovery.registered` block runs, as `gossipd.client.Registered`."""
+
+    _client: "Discovery"
+
+    async def heartbeat(self) -> bool:
+        """As `gossipd.client.Registered.heartbeat`."""
+        due = self._due()
+        if due:
+            await self._client.call("heartbeat", id=self.id)
+        return due
+
+    async def progress(self, remaining: int) -> None:
+        """Say how much work is left while it drains; at 0 the drain is done. Raises: RequestError."""
+        await self._client.call("progress", id=self.id, remaining=remaining)
+
+
+class Discovery(BaseDiscovery):
     """As `gossipd.client.Discovery`, for one event loop: enter it with `async with`, and share it between tasks.
 
     Entering connects, and raises RequestError `no_daemon` if nobody answers, unless *patient*.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        timeout_s: float = 10.0,
-        patient: bool = False,
-        backoff: Backoff | None = None,
-        rng: Random | None = None,
-    ) -> None:
-        if not timeout_s > 0:
-            raise RequestError("bad_request", f"timeout_s={timeout_s!r}, expected seconds above 0")
-        self._places = socket_places(os.environ) if path is None else (os.fspath(path),)
-        self.path = self._places[0]
-        self._timeout_s = timeout_s
-        self._patient = patient
-        self._session = Session(rng=rng or Random(), backoff=backoff)
-        self._last_good = LastGood()
+    def _set_up(self) -> None:
         self._stream: SocketStream | None = None
         self._group: TaskGroup | None = None
         self._open_now = False
+        self._loop: object = None
+        """The event loop that it was entered in."""
 
     async def __aenter__(self) -> Self:
         if self._group is not None:
             raise closed()
         first = None if self._patient else await self._connect()
+        self._loop = current_token()
         self._writing = anyio.Lock()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
@@ -74,23 +78,6 @@ class Discovery:
         self._session.end(closed())
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(None, None, None)  # not *error*: it leaves the block as it is, in no group
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection at this moment."""
-        return self._session.connected
-
-    @property
-    def age_s(self) -> float | None:
-        """Seconds since the daemon was last heard, which it is every few seconds; None before the first time."""
-        heard_at = self._session.heard_at
-        return None if heard_at is None else max(0.0, time.monotonic() - heard_at)
-
-    @property
-    def stale(self) -> bool:
-        """Whether what is known may be out of date: the daemon is away, or has not said a word for long."""
-        age_s = self.age_s
-        return not self.connected or age_s is None or age_s > stale_after(QUIET_S)
 
     async def call(self, method: str, /, *, timeout_s: float | None = None, **params: object) -> dict[str, Any]:
         """As `gossipd.client.Discovery.call`."""
@@ -109,9 +96,7 @@ class Discovery:
             if kept is None or error.code not in AWAY:
                 raise
             return kept
-        answer = answer_of(service, result)
-        self._last_good.keep(params, answer, now=time.monotonic())
-        return answer
+        return self._judged(service, params, result)
 
     async def wait(self, service: str, *, ready: int = 1, wait_s: float = 30.0, **filters: Unpack[Filters]) -> Answer:
         """As `gossipd.client.Discovery.wait`."""
@@ -146,15 +131,12 @@ class Discovery:
         timeout_s: float | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """As `gossipd.client.Discovery.watch`; leave it early only within `contextlib.aclosing`."""
-        self._usable()
-        told = _Bell()
-        feed, said = self._session.watch(watch_params(service, members, services, since), on_event=told.ring)
+        told = Bell()
+        feed = await self._watch(watch_params(service, members, services, since), told.ring)
         try:
-            await self._send(self._stream, said)
             while True:
                 told.reset()
-                event, said = self._session.take(feed)
-                await self._send(self._stream, said)
+                event = await self._take(feed)
                 if event is not None:
                     yield event
                 elif not await told.wait(timeout_s):
@@ -162,14 +144,21 @@ class Discovery:
         finally:
             await self._shut(feed)
 
+    def mirror(self, *services: str, timeout_s: float | None = None) -> Mirror:
+        """Return a copy of *services* that is kept up to date inside `async with`, whose block begins when it is complete.
+
+        Raises: RequestError, when the block is entered also `timeout` if it is not complete in time.
+        """
+        return Mirror(self, services, timeout_s=self._timeout_s if timeout_s is None else timeout_s)
+
     @asynccontextmanager
     async def registered(
         self, name: str, *, port: int, drain_s: float = 1.0, **offer: Unpack[Offer]
-    ) -> AsyncIterator[str]:
-        """As `gossipd.client.Discovery.registered`, but gives the instance's id. Cancelled, it still drains."""
+    ) -> AsyncIterator[Registered]:
+        """As `gossipd.client.Discovery.registered`. Cancelled, it still drains."""
         id = str((await self.register(name, port=port, **offer))["id"])
         try:
-            yield id
+            yield Registered(self, id, lease_s=offer.get("lease_s"))
         finally:
             if self.connected:
                 with anyio.CancelScope(shield=True), suppress(RequestError):
@@ -187,6 +176,17 @@ class Discovery:
             await anyio.sleep(DRAIN_LOOK_S)
             drain = drain_of(await self.call("registrations"), id)
 
+    async def _watch(self, params: dict[str, object], on_event: Callable[[], None]) -> Feed:
+        self._usable()
+        feed, said = self._session.watch(params, on_event=on_event)
+        await self._send(self._stream, said)
+        return feed
+
+    async def _take(self, feed: Feed) -> dict[str, object] | None:
+        event, said = self._session.take(feed)
+        await self._send(self._stream, said)
+        return event
+
     async def _shut(self, feed: Feed) -> None:
         said = self._session.unwatch(feed)
         with anyio.CancelScope(shield=True), anyio.move_on_after(self._timeout_s):
@@ -197,7 +197,7 @@ class Discovery:
     ) -> dict[str, Any]:
         self._usable()
         patience_s = self._timeout_s if timeout_s is None else timeout_s
-        done = _Bell()
+        done = Bell()
         asked, said = self._session.ask(method, params, again=again, on_done=done.ring)
         try:
             await self._send(self._stream, said)
@@ -217,9 +217,17 @@ class Discovery:
         except ENDED:
             await current.aclose()
 
+    def _begin(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run *task* until the end of the block, if it does not end before."""
+        assert self._group is not None
+        self._group.start_soon(task)
+
     def _usable(self) -> None:
+        self._check_process()
         if not self._open_now:
             raise closed()
+        if self._loop != current_token():
+            raise wrong_loop()
 
     async def _run(self, first: SocketStream | None) -> None:
         current = first or await self._connect_again()
@@ -270,26 +278,6 @@ class Discovery:
                 self.path = place
                 return opened
         raise no_daemon(self._places)
-
-
-class _Bell:
-    """An event that can be used again."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    @property
-    def ring(self) -> Callable[[], None]:
-        return lambda: self._event.set()
-
-    def reset(self) -> None:
-        self._event = anyio.Event()
-
-    async def wait(self, timeout_s: float | None) -> bool:
-        """Return whether it rang within *timeout_s*; None: wait for ever."""
-        with anyio.move_on_after(timeout_s):
-            await self._event.wait()
-        return self._event.is_set()
 
 
 def _result(asked: Asked) -> dict[str, Any]:

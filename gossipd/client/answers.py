@@ -9,6 +9,10 @@ from gossipd.balancing.endpoint import Endpoint
 from gossipd.errors import RequestError
 from gossipd.limits import CLIENT_LAST_ANSWERS_MAX
 
+HOLD_S = 10.0
+"""Longest time that old rows are held for a daemon that has restarted. It meets a peer that lives within a second; one that has met
+none for so long is alone, or cut off, and what it says is all that can be known."""
+
 METHOD_PREFIX = "rpc:"
 """Begins the metadata key of each method that an instance offers; the value is OFFERED."""
 
@@ -20,6 +24,7 @@ class View:
     """How far an answer can be trusted (docs/reference/local-api.md, "The view")."""
 
     isolated: bool = False
+    met: bool = True
     members_alive: int = 0
     members_known: int = 0
     stalest_owner_age_s: float = 0.0
@@ -34,7 +39,7 @@ class Answer:
     endpoints: tuple[Endpoint, ...]
     view: View = field(default_factory=View)
     stale: bool = False
-    """The daemon is away: this is the last good answer to the same question."""
+    """The daemon is away, or has met nobody since it restarted: this is the last good answer to the same question."""
     age_s: float = 0.0
     """Seconds since the daemon gave it."""
 
@@ -172,6 +177,21 @@ class LastGood:
         self._answers.move_to_end(repr(question))
         if len(self._answers) > self._most:
             self._answers.popitem(last=False)
+
+    def judge(self, question: Mapping[str, object], answer: Answer, *, connected_s: float, now: float) -> Answer:
+        """Return what to make of *answer*, which a daemon gave *connected_s* seconds after the connection to it was made.
+
+        One that has met no peer since it started does not know the others' instances yet: for HOLD_S the last good ones
+        stand beside its own. Else it is the last good answer from now on.
+        """
+        kept = self.find(question, now=now)
+        if kept is None or answer.view.met or connected_s >= HOLD_S:
+            self.keep(question, answer, now=now)
+            return answer
+        rows = {one.key: one for one in (*kept.endpoints, *answer.endpoints)}
+        limit = question.get("limit")
+        most = limit if isinstance(limit, int) else len(rows)
+        return replace(kept, endpoints=tuple(rows.values())[:most], view=answer.view)
 
     def find(self, question: Mapping[str, object], *, now: float) -> Answer | None:
         """Return the last good answer, marked stale; None if there was none."""

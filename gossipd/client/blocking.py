@@ -10,30 +10,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from gossipd.client.answers import Answer, Filters, LastGood, Offer, answer_of, question, registration
+from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, registration
+from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery
 from gossipd.client.connecting import connect
 from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, Registered, drain_of
 from gossipd.client.mirror import Mirror
-from gossipd.client.places import socket_places
-from gossipd.client.protocol import Backoff
-from gossipd.client.session import Asked, Feed, Session
-from gossipd.client.wording import AWAY, closed, forked, hung_up, late, stale_after, watch_params
+from gossipd.client.session import Asked, Feed
+from gossipd.client.wording import AWAY, closed, hung_up, late, watch_params
 from gossipd.errors import RequestError
-
-READ_BYTES = 64 * 1024
-
-QUIET_S = 5.0
-"""After so long without a word the daemon is asked something, so that it is known how old what we know is."""
 
 RECONNECT_S = 1.0
 """Longest wait for a busy daemon at one try to connect again."""
 
 
-class Discovery:
+class Discovery(BaseDiscovery):
     """The daemon beside us, at *path* or at the first of `socket_places` where one answers, over as many connections as it takes.
 
     The first use connects, and raises RequestError `no_daemon` if nobody answers; if *patient*, it waits for the daemon as every
@@ -45,23 +38,7 @@ class Discovery:
     went and did not come back in time), bad_answer, bad_request, closed (this client was), forked (use one client per process).
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        timeout_s: float = 10.0,
-        patient: bool = False,
-        backoff: Backoff | None = None,
-        rng: Random | None = None,
-    ) -> None:
-        if not timeout_s > 0:
-            raise RequestError("bad_request", f"timeout_s={timeout_s!r}, expected seconds above 0")
-        self._places = socket_places(os.environ) if path is None else (os.fspath(path),)
-        self.path = self._places[0]
-        self._timeout_s = timeout_s
-        self._patient = patient
-        self._session = Session(rng=rng or Random(), backoff=backoff)
-        self._last_good = LastGood()
+    def _set_up(self) -> None:
         self._lock = threading.Lock()
         """Holds the session, the socket and the last answers; nothing waits under it."""
         self._starting = threading.Lock()
@@ -69,7 +46,6 @@ class Discovery:
         self._closing = threading.Event()
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         self._start()
@@ -92,23 +68,6 @@ class Discovery:
             if self._thread is not None and self._thread is not threading.current_thread():
                 self._thread.join()
 
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection at this moment."""
-        return self._session.connected
-
-    @property
-    def age_s(self) -> float | None:
-        """Seconds since the daemon was last heard, which it is every few seconds; None before the first time."""
-        heard_at = self._session.heard_at
-        return None if heard_at is None else max(0.0, time.monotonic() - heard_at)
-
-    @property
-    def stale(self) -> bool:
-        """Whether what is known may be out of date: the daemon is away, or has not said a word for long."""
-        age_s = self.age_s
-        return not self.connected or age_s is None or age_s > stale_after(QUIET_S)
-
     def call(self, method: str, /, *, timeout_s: float | None = None, **params: object) -> dict[str, Any]:
         """Return the result of any *method* of docs/reference/local-api.md. Parameters that are None are left out.
 
@@ -120,7 +79,8 @@ class Discovery:
         """Return the instances of *service*, the ready ones unless *status* asks for others.
 
         While the daemon is away: the last good answer to the same question, marked stale; without one, waits *timeout_s* for
-        the daemon. Raises: RequestError.
+        the daemon. When it has restarted, and until it has met its peers: the same, with what it knows already. Raises:
+        RequestError.
         """
         params = question(service, filters)
         self._start()
@@ -129,14 +89,13 @@ class Discovery:
             if kept is not None and not self._session.connected:
                 return kept
         try:
-            answer = answer_of(service, self._call("resolve", params, again=kept is None, timeout_s=timeout_s))
+            result = self._call("resolve", params, again=kept is None, timeout_s=timeout_s)
         except RequestError as error:
             if kept is None or error.code not in AWAY:
                 raise
             return kept
         with self._lock:
-            self._last_good.keep(params, answer, now=time.monotonic())
-        return answer
+            return self._judged(service, params, result)
 
     def wait(self, service: str, *, ready: int = 1, wait_s: float = 30.0, **filters: Unpack[Filters]) -> Answer:
         """Return as `resolve` does, as soon as so many instances are *ready*.
@@ -287,8 +246,7 @@ class Discovery:
 
     def _start(self) -> None:
         """Connect if this is the first use. Raises: RequestError."""
-        if self._pid != os.getpid():
-            raise forked()
+        self._check_process()
         if self._thread is None:
             self._start_thread()
         if self._closing.is_set():

@@ -1,9 +1,14 @@
-"""The instances of chosen services as watches tell them: events in, dictionaries out. Pure."""
+"""The instances of chosen services as watches tell them: events in, dictionaries out. Pure; `now` is monotonic seconds.
 
-from collections.abc import Iterable, Mapping
+A daemon that has just restarted knows at first its own instances only. Until it has synced with a peer (`met` in its view), or for
+HOLD_S, what it does not name is held as it was last known: that it is missing says nothing yet.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 from gossipd.balancing.endpoint import Endpoint, Key
-from gossipd.client.answers import View, endpoint_of, view_of
+from gossipd.client.answers import HOLD_S, View, endpoint_of, view_of
 from gossipd.errors import RequestError
 from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX
 
@@ -16,58 +21,137 @@ class Copy:
     """
 
     def __init__(self, services: Iterable[str]) -> None:
-        names = tuple(dict.fromkeys(services))
-        if not 1 <= len(names) <= API_WATCHES_PER_CONNECTION_MAX or not all(isinstance(name, str) for name in names):
+        names = tuple(services)
+        if (
+            not all(isinstance(name, str) for name in names)
+            or not 1 <= len(set(names)) <= API_WATCHES_PER_CONNECTION_MAX
+        ):
             message = (
                 f"services={names!r}, expected 1 to {API_WATCHES_PER_CONNECTION_MAX} names, such as mirror('web', 'db')"
             )
             raise RequestError("bad_request", message)
-        self.services = names
-        self.instances: dict[str, tuple[Endpoint, ...]] = dict.fromkeys(names, ())
+        self.services = tuple(dict.fromkeys(names))
+        self.instances: dict[str, tuple[Endpoint, ...]] = dict.fromkeys(self.services, ())
         self.view = View()
-        """As the daemon last told it; only *isolated* and *index* are kept up with."""
-        self.missing = set(names)
+        """As the daemon last told it; only *isolated*, *met* and *index* are kept up with."""
+        self.missing = set(self.services)
         """Services whose first snapshot has not come."""
-        self._rows: dict[str, dict[Key, Endpoint]] = {name: {} for name in names}
-        self._told: dict[str, dict[Key, Endpoint]] = {}
+        self._told = {name: _Told() for name in self.services}
 
-    def tell(self, service: str, event: Mapping[str, object]) -> bool:
+    def tell(self, service: str, event: Mapping[str, object], *, now: float) -> bool:
         """The watch of *service* said *event*; return whether its instances are others now.
 
         Raises: RequestError `bad_answer` if a row is no instance.
         """
-        kind, rows = event.get("type"), self._told.get(service)
-        if kind == "resync":
-            self._told.pop(service, None)
-            return False
-        if kind == "snapshot":
-            listed = event.get("instances")
-            rows = {one.key: one for one in map(endpoint_of, listed if isinstance(listed, list) else ())}
-        elif kind in ("up", "changed", "down"):
-            rows = dict(self._rows[service]) if rows is None else rows
-            endpoint = endpoint_of(event.get("instance"))
-            rows[endpoint.key] = endpoint
-            if kind == "down":
-                del rows[endpoint.key]
+        told = self._told[service]
         if "view" in event:
             self.view = view_of(event["view"])
-        if rows is None or event.get("more") is True:
-            if rows is not None:
-                self._told[service] = rows
+            told.met = self.view.met
+        match event.get("type"):
+            case "resync":
+                told.coming = None
+                return False
+            case "snapshot":
+                listed = event.get("instances")
+                rows = {one.key: one for one in map(endpoint_of, listed if isinstance(listed, list) else ())}
+                told.begin(rows, held=self.instances[service], now=now)
+            case "up" | "changed" | "down" as kind:
+                told.change(endpoint_of(event.get("instance")), gone=kind == "down")
+        if event.get("more") is True:
             return False
-        self._told.pop(service, None)
-        self._rows[service] = rows
-        first = service in self.missing
-        self.missing.discard(service)
-        before = self.instances[service]
+        told.settle()
+        first = event.get("type") == "snapshot" and service in self.missing
+        if first:
+            self.missing.discard(service)
+        return self._show(service) or first
+
+    def next_deadline(self) -> float:
+        """Return when rows that are held have been held for long enough; infinity if none are."""
+        return min(told.held_until for told in self._told.values())
+
+    def handle_timer(self, *, now: float) -> list[str]:
+        """Let go of what has been held for HOLD_S; return the services whose instances are others now."""
+        due = [service for service, told in self._told.items() if told.held_until <= now]
+        for service in due:
+            self._told[service].let_go()
+        return [service for service in due if self._show(service)]
+
+    @property
+    def holding(self) -> bool:
+        """Whether some of this is what was known before the daemon restarted."""
+        return self.next_deadline() < math.inf
+
+    def _show(self, service: str) -> bool:
+        told, before = self._told[service], self.instances[service]
+        rows = {**told.held, **told.rows}
         self.instances[service] = tuple(rows[key] for key in sorted(rows))
-        return first or self.instances[service] != before
+        return self.instances[service] != before
 
     def __getitem__(self, service: str) -> tuple[Endpoint, ...]:
         """Return the instances of *service*. Raises: RequestError `not_mirrored`."""
         try:
             return self.instances[service]
-        except KeyError:
+        except (KeyError, TypeError):
             expected = ", ".join(self.services)
             message = f"service={service!r}, expected one of {expected}: name it where the mirror is made"
             raise RequestError("not_mirrored", message) from None
+
+
+class _Told:
+    """What the watch of one service has told."""
+
+    __slots__ = ("coming", "held", "held_until", "met", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, Endpoint] = {}
+        self.coming: dict[Key, Endpoint] | None = None
+        """What `rows` will be when all of one look at the catalog has come."""
+        self.met = True
+        self.held: dict[Key, Endpoint] = {}
+        """Rows from before a restart of the daemon that it has not named since."""
+        self.held_until = math.inf
+
+    def begin(self, rows: dict[Key, Endpoint], *, held: Iterable[Endpoint], now: float) -> None:
+        """A snapshot came, when *held* was shown."""
+        self.coming = rows
+        if not self.met:
+            self.held = {one.key: one for one in held}
+            self.held_until = now + HOLD_S if self.held else math.inf
+
+    def change(self, endpoint: Endpoint, *, gone: bool) -> None:
+        self.coming = dict(self.rows) if self.coming is None else self.coming
+        self.coming[endpoint.key] = endpoint
+        if gone:
+            del self.coming[endpoint.key]
+            self.held.pop(endpoint.key, None)
+
+    def settle(self) -> None:
+        """All of one look has come."""
+        if self.coming is not None:
+            self.rows, self.coming = self.coming, None
+        if self.met:
+            self.let_go()
+
+    def let_go(self) -> None:
+        self.held, self.held_until = {}, math.inf
+
+
+class Reader:
+    """Who follows a copy's changes at its own pace: of each service it is given the latest, so what it has still to be given is
+    bounded by the number of services. *on_change* is called when there is something."""
+
+    def __init__(self, services: Iterable[str], on_change: Callable[[], None]) -> None:
+        self._unseen = dict.fromkeys(services)
+        self.on_change = on_change
+
+    def note(self, service: str) -> None:
+        """The instances of *service* have changed."""
+        self._unseen[service] = None
+        self.on_change()
+
+    def take(self) -> str | None:
+        """Return the service that has waited longest to be seen; None if all has been."""
+        for service in self._unseen:
+            del self._unseen[service]
+            return service
+        return None

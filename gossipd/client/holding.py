@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from gossipd.client.base import BaseDiscovery
 from gossipd.errors import RequestError
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ class Pace:
         return True
 
 
-class Registered:
-    """An instance that is registered while a `Discovery.registered` block runs."""
+class BaseRegistered:
+    """An instance that is registered while a `registered` block runs."""
 
-    def __init__(self, client: "Discovery", id: str, *, lease_s: float | None) -> None:
+    def __init__(self, client: BaseDiscovery, id: str, *, lease_s: float | None) -> None:
         self._client = client
         self.id = id
         self._pace = Pace(lease_s, now=time.monotonic())
@@ -43,16 +44,25 @@ class Registered:
         kept = self._client._session.registrations.get(self.id)
         return None if kept is None else kept.error
 
+    def _due(self) -> bool:
+        return self._client.connected and self._pace.is_due(now=time.monotonic())
+
+
+class Registered(BaseRegistered):
+    """An instance that is registered while a `Discovery.registered` block runs."""
+
+    _client: "Discovery"
+
     def heartbeat(self) -> bool:
         """Renew the lease if a third of it has passed; return whether that was done. Call it as often as work is done.
 
         Does nothing while the daemon is away: with the connection the lease is begun anew. Raises: RequestError `bad_request`
         if there is no lease.
         """
-        if not self._client.connected or not self._pace.is_due(now=time.monotonic()):
-            return False
-        self._client.call("heartbeat", id=self.id)
-        return True
+        due = self._due()
+        if due:
+            self._client.call("heartbeat", id=self.id)
+        return due
 
     def progress(self, remaining: int) -> None:
         """Say how much work is left while it drains; at 0 the drain is done. Raises: RequestError."""

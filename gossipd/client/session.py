@@ -93,6 +93,8 @@ class Session:
         self.connected = False
         self.heard_at: float | None = None
         """When the daemon last said anything; None: never."""
+        self.opened_at = 0.0
+        """When this connection, or the last, was made."""
         self.trouble: RequestError | None = None
         """Why there is no connection."""
         self.connections = 0
@@ -109,7 +111,7 @@ class Session:
 
     def opened(self, *, now: float) -> bytes:
         """A connection is made: return what to say first. Registrations come before watches, and these before requests."""
-        self.connected, self.trouble, self.heard_at = True, None, now
+        self.connected, self.trouble, self.heard_at, self.opened_at = True, None, now, now
         self.connections += 1
         self._conversation = Conversation()
         self._owed.clear()

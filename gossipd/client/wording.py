@@ -1,5 +1,7 @@
 """What the blocking and the async client say alike: errors that tell what to do, and the parameters of a watch."""
 
+from collections.abc import Iterable
+
 from gossipd.client.session import Session
 from gossipd.errors import RequestError
 from gossipd.limits import MIRROR_LISTENERS_MAX
@@ -7,12 +9,10 @@ from gossipd.limits import MIRROR_LISTENERS_MAX
 AWAY = ("disconnected", "no_daemon", "timeout")
 """Codes that mean: the daemon does not answer."""
 
-PINGS_MISSED = 3
 
-
-def closed() -> RequestError:
-    """The client was closed."""
-    return RequestError("closed", "this client is closed: make another, or ask before the end of its `with` block")
+def closed(what: str = "client") -> RequestError:
+    """The client, or its mirror, was closed."""
+    return RequestError("closed", f"this {what} is closed: make another, or ask before the end of its `with` block")
 
 
 def forked() -> RequestError:
@@ -20,6 +20,12 @@ def forked() -> RequestError:
     return RequestError(
         "forked", "this client belongs to the parent of this process: make one in each process, after the fork"
     )
+
+
+def wrong_loop() -> RequestError:
+    """The async client was entered in another event loop."""
+    message = "this client belongs to another event loop: make one in each, or come back with `anyio.from_thread.run`"
+    return RequestError("wrong_loop", message)
 
 
 def hung_up(path: str, error: OSError | None = None) -> RequestError:
@@ -35,15 +41,15 @@ def late(path: str, timeout_s: float | None, session: Session) -> RequestError:
     return RequestError("disconnected", f"gossipd did not come back within {timeout_s:g} s: {session.trouble}")
 
 
+def unchanged(services: Iterable[str], timeout_s: float | None) -> RequestError:
+    """No change of a mirror came within *timeout_s*."""
+    return RequestError("timeout", f"nothing of {', '.join(services)} changed within {timeout_s:g} s")
+
+
 def too_many_listeners() -> RequestError:
     """A mirror has as many listeners as it may have."""
     message = f"the mirror has {MIRROR_LISTENERS_MAX} listeners, balancers and calls, expected fewer: make them once, and keep them"
     return RequestError("too_many_listeners", message)
-
-
-def stale_after(quiet_s: float) -> float:
-    """Return after how many seconds without a word what is known is stale, where the daemon is asked after *quiet_s*."""
-    return quiet_s * PINGS_MISSED
 
 
 def watch_params(service: str | None, members: bool, services: bool | None, since: int | None) -> dict[str, object]:

@@ -1,14 +1,16 @@
 """The client for async code, under asyncio and trio, against a real server in another thread that goes away and comes back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, aclosing
 from pathlib import Path
+from random import Random
 
 import anyio
 import pytest
 
+from gossipd.balancing import Endpoint, RoundRobin
 from gossipd.client import Backoff
-from gossipd.client.aio import Discovery
+from gossipd.client.aio import Discovery, Mirror
 from gossipd.errors import RequestError
 from tests.served import DEADLINE_S, a_daemon
 
@@ -56,13 +58,113 @@ def test_a_restart_of_the_daemon_is_survived(tmp_path: Path, backend: str) -> No
 def test_an_instance_is_drained_and_withdrawn_at_the_end_of_its_block(tmp_path: Path, backend: str) -> None:
     async def story() -> None:
         async with a_client(tmp_path / "s") as client:
-            async with client.registered("web", port=80, drain_s=0.1):
+            async with client.registered("web", port=80, drain_s=0.1, lease_s=3_000.0) as web:
+                assert (web.id, web.error, await web.heartbeat()) == ("web", None, False)
                 assert [one.port for one in await client.wait("web")] == [80]
             assert (await client.resolve("web")).endpoints == ()
 
     with a_daemon(tmp_path / "s") as (_, commands):
         run(story, backend)
         assert commands.asked == [("drain", "web", "its program stops", 0.1)]
+
+
+def test_a_lease_is_renewed_and_progress_told(tmp_path: Path, backend: str) -> None:
+    async def story() -> None:
+        async with a_client(tmp_path / "s") as client, client.registered("web", port=80, drain_s=0) as web:
+            assert await web.heartbeat()  # the fake renews what has no lease
+            await web.progress(3)
+
+    with a_daemon(tmp_path / "s") as (_, commands):
+        run(story, backend)
+        assert commands.asked == [("renew", "web"), ("progress", "web", 3)]
+
+
+def test_a_mirror_follows_over_a_restart_of_the_daemon_and_feeds_balancers_and_calls(
+    tmp_path: Path, backend: str
+) -> None:
+    async def story() -> None:
+        heard: list[tuple[str, list[int]]] = []
+        with ExitStack() as first, ExitStack() as second:
+            first.enter_context(a_daemon(tmp_path / "s"))
+            async with a_client(tmp_path / "s") as client, client.mirror("web", "db") as mirror:
+                balancer, calls = RoundRobin(Random(1)), mirror.calls("web")
+                mirror.feed("web", balancer)
+                mirror.listen(lambda service, endpoints: heard.append((service, ports(endpoints))))
+                changes = mirror.changes(timeout_s=DEADLINE_S)
+                assert [await anext(changes), await anext(changes)] == [("web", ()), ("db", ())]
+                await client.register("web", port=80)
+                assert ports((await anext(changes))[1]) == [80]
+                assert mirror.ready("web") == mirror["web"]
+                assert balancer.pick(now=0.0).port == calls.pick().endpoint.port == 80
+                assert (mirror.stale, mirror.view.members_alive) == (False, 1)
+                await anyio.to_thread.run_sync(first.close)
+                while client.connected:
+                    await anyio.lowlevel.checkpoint()
+                assert mirror.stale
+                assert ports(mirror["web"]) == [80]
+                second.enter_context(a_daemon(tmp_path / "s"))
+                await client.register("web", port=81)
+                async for service, endpoints in changes:
+                    if (service, ports(endpoints)) == ("web", [81]):
+                        break
+                assert balancer.pick(now=0.0).port == 81
+                assert heard[-1] == ("web", [81])
+                await mirror.aclose()
+                assert (ports(mirror["web"]), mirror.stale) == ([81], True)
+                with pytest.raises(RequestError, match="this mirror is closed") as caught:
+                    await anext(changes)
+                assert caught.value.code == "closed"
+
+    run(story, backend)
+
+
+def ports(endpoints: Iterable[Endpoint]) -> list[int]:
+    return [one.port for one in endpoints]
+
+
+def test_a_slow_reader_is_given_the_latest_and_loses_none(tmp_path: Path, backend: str) -> None:
+    async def story() -> None:
+        async with a_client(tmp_path / "s") as client, client.mirror("web", "db") as mirror:
+            slow, quick = mirror.changes(), mirror.changes(timeout_s=DEADLINE_S)
+            for number in range(50):
+                await client.register("web", id=f"web-{number:02}", port=80)
+            await client.register("db", port=81)
+            async for service, _ in quick:
+                if service == "db" and mirror["db"] and len(mirror["web"]) == 50:
+                    break
+            given = [await anext(slow), await anext(slow)]
+            assert [(service, len(endpoints)) for service, endpoints in given] == [("web", 50), ("db", 1)]
+            with pytest.raises(RequestError, match=r"nothing of web, db changed within 0\.01 s") as caught:
+                async for _ in mirror.changes(timeout_s=0.01):
+                    pass
+            assert caught.value.code == "timeout"
+
+    with a_daemon(tmp_path / "s"):
+        run(story, backend)
+
+
+def test_the_end_of_the_client_ends_its_mirror_and_who_follows_it(tmp_path: Path, backend: str) -> None:
+    async def story() -> None:
+        ends: list[str] = []
+
+        async def follow(mirror: Mirror) -> None:
+            try:
+                async for _ in mirror.changes():
+                    pass
+            except RequestError as error:
+                ends.append(error.code)
+
+        async with anyio.create_task_group() as group, a_client(tmp_path / "s") as client:
+            mirror = client.mirror("web")
+            await mirror.__aenter__()
+            group.start_soon(follow, mirror)
+            await anyio.wait_all_tasks_blocked()
+        assert ends == ["closed"]
+        with pytest.raises(RequestError, match="this client is closed"):
+            mirror.listen(lambda *_: None)
+
+    with a_daemon(tmp_path / "s"):
+        run(story, backend)
 
 
 def test_errors_leave_the_block_as_they_are(tmp_path: Path, backend: str) -> None:
