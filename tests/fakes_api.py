@@ -128,6 +128,7 @@ class FakeView:
     def __init__(self) -> None:
         self.index = 1
         self.isolated = False
+        self.met = True
         self.guard_policy: GuardPolicy = "keep"
         self.rows: dict[tuple[str, str], InstanceRow] = {}
         self.people: dict[str, MemberRow] = {"ann": a_member("ann")}
@@ -162,6 +163,7 @@ class FakeView:
     def trust(self, *, owners: Sequence[str] | None = None, now: float) -> Trust:
         return Trust(
             isolated=self.isolated,
+            met=self.met,
             members_alive=sum(row.status in ("alive", "suspect") for row in self.people.values()),
             members_known=len(self.people),
             stalest_owner_age_s=0.0 if owners == [] else 0.25,

@@ -17,7 +17,15 @@ from gossipd.api.dispatch import Answers, Counters
 from gossipd.api.encoding import Encoding, plain
 from gossipd.api.requests import Watch
 from gossipd.api.tracking import InstanceChange, Tracker, is_about_node, status_name
-from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged, MemberChanged, RecordChanged
+from gossipd.core.events import (
+    CutShown,
+    Event,
+    GuardChanged,
+    IsolationChanged,
+    MemberChanged,
+    RecordChanged,
+    SyncFinished,
+)
 from gossipd.errors import RequestError
 from gossipd.limits import API_WAITS_MAX, WATCH_EVENTS_MAX
 from gossipd.node.view import MemberRow, View
@@ -95,6 +103,8 @@ class Watches:
         self._member_news: list[tuple[str, MemberChanged | None]] = []
         self._member_news_lost = False
         self._view_changed = False
+        self._met = False
+        """Whether it was told that a peer was met."""
         self._told_index = -1
 
     def open(
@@ -160,6 +170,8 @@ class Watches:
                 case IsolationChanged():
                     self._view_changed = True
                     self._tracker.note_all()
+                case SyncFinished(error=None, changed=False) if not self._met:
+                    self._met = self._view_changed = True
                 case CutShown():
                     self._tracker.note_nodes(event.members)
                 case GuardChanged():

@@ -15,6 +15,8 @@ class Counters:
     suspicions_raised: int = 0
     oversleeps: int = 0
     syncs_completed: int = 0
+    syncs_in_step: int = 0
+    """Of these, such as brought nothing that we lacked."""
     syncs_failed: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     """By reason; every reason is a constant of ours, so this cannot grow without end."""

@@ -209,10 +209,9 @@ class Machines:
         Not for what is received, and refused, or sent: two that can never agree would sync without a pause.
         """
         config = self.config.sync
-        if event.changed:
-            self.sync_pause_s = min(config.reconnect_interval_s, config.interval_s)
-        else:
-            self.sync_pause_s = min(2 * self.sync_pause_s, config.interval_s)
+        self.counters.syncs_in_step += not event.changed
+        pause_s = config.reconnect_interval_s if event.changed else 2 * self.sync_pause_s
+        self.sync_pause_s = min(pause_s, config.interval_s)
         self.next_sync = now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s
 
     def _sync_soon(self, *, now: float) -> None:

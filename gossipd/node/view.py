@@ -18,6 +18,8 @@ class Trust:
     """How far an answer can be trusted (D9); goes with every read as `view`."""
 
     isolated: bool
+    met: bool
+    """Whether, since it started, a sync with a peer has found nothing that it lacked; until then instances may be missing."""
     members_alive: int
     """Members believed alive or suspect, ourselves included."""
     members_known: int

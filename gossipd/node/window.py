@@ -51,6 +51,7 @@ class Window:
         ages = [age_s(self._m, rows[name], now=now) for name in names if rows[name].claim.status is not Status.LEFT]
         return Trust(
             isolated=self._m.isolation.isolated,
+            met=self._m.counters.syncs_in_step > 0,
             members_alive=len(self._m.table.live) + 1,
             members_known=len(rows),
             stalest_owner_age_s=round(max(ages, default=0.0), 3),

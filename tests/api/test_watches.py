@@ -11,8 +11,8 @@ from gossipd.api.encoding import JSON, MESSAGE_PACK, Encoding
 from gossipd.api.methods import parse_request
 from gossipd.api.requests import Watch
 from gossipd.api.watches import MEMBER_NEWS_MAX, Watcher, Watches
-from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged, RecordChanged
-from gossipd.ids import NodeId, Version
+from gossipd.core.events import CutShown, Event, GuardChanged, IsolationChanged, RecordChanged, SyncFinished
+from gossipd.ids import Address, NodeId, Version
 from gossipd.limits import WATCH_EVENTS_MAX, WATCH_LINGER_S
 from gossipd.records import Mode, NodeInfo, Record
 from tests.fakes_api import FakeCommands, FakeView, a_member, a_member_change, an_instance
@@ -71,6 +71,7 @@ def test_a_watch_begins_with_a_snapshot_and_its_view() -> None:
     assert [row["service"] for row in event["instances"]] == ["web"]  # type: ignore[attr-defined]
     assert event["view"] == {
         "isolated": False,
+        "met": True,
         "members_alive": 1,
         "members_known": 1,
         "stalest_owner_age_s": 0.25,
@@ -192,6 +193,28 @@ def test_isolation_is_told_to_every_watcher() -> None:
     for watcher in watchers:
         [event] = scene.read(watcher)
         assert (event["type"], event["view"]["isolated"]) == ("view", True)  # type: ignore[index]
+
+
+def test_that_the_daemon_has_met_its_peers_is_told_once_behind_what_they_told_it() -> None:
+    scene = Scene()
+    scene.view.met = False
+    watcher = scene.watch(service="web")
+    scene.read(watcher)
+    scene.publish(a_sync(changed=True))
+    scene.publish(a_sync(error="timed out"))
+    assert scene.read(watcher) == []
+    scene.view.met = True
+    scene.publish(scene.view.put(an_instance(node="bob")), a_sync())
+    up, view = scene.read(watcher)
+    assert (up["type"], up["more"], view["type"], view["index"]) == ("up", True, "view", up["index"])
+    assert view["view"]["met"] is True  # type: ignore[index]
+    scene.publish(a_sync())
+    assert scene.read(watcher) == []
+
+
+def a_sync(*, changed: bool = False, error: str | None = None) -> SyncFinished:
+    address = Address("10.0.0.2", 7700)
+    return SyncFinished(stream=1, address=address, peer=NodeId("bob"), opened_by_us=True, changed=changed, error=error)
 
 
 def test_a_change_before_the_watch_is_in_its_snapshot_and_is_not_told_again() -> None:

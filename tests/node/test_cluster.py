@@ -54,6 +54,19 @@ def test_nodes_that_join_through_one_seed_all_know_all_within_two_seconds() -> N
     assert took < 2
 
 
+def test_a_node_that_starts_again_has_met_its_peers_when_it_knows_what_they_know() -> None:
+    net = Network()
+    nodes = net.cluster(3)
+    net.do(nodes[1], nodes[1].register(a_service(), holder=KEPT, now=net.now)[1])
+    net.run(5)
+    net.crash(nodes[0])
+    again = net.add(0, epoch=2_000, seeds=(address_of(1),))
+    assert not again.view.trust(now=net.now).met
+    took = net.run_until(lambda: again.view.trust(now=net.now).met, within_s=10)
+    assert 0 < took < 5
+    assert [row.service for row in again.view.instances(now=net.now)] == ["web"]
+
+
 def test_a_join_of_nobody_ends_in_an_error() -> None:
     """Scenario 49."""
     net = Network()
