@@ -179,6 +179,10 @@ MIRROR_LISTENERS_MAX = 1_024
 """Listeners, balancers and calls that one mirror keeps up, 16 for each of 64 services; one more is refused. They are made once and
 kept for as long as the mirror: who makes them anew for each request is told so."""
 
+TRANSPORT_SERVICES_MAX = 32
+"""Services that an HTTP transport mirrors at once, half of what one connection may watch: names come from URLs, redirects included.
+Past it the one not called for longest is let go."""
+
 OPEN_PROBES_MAX = 512
 """Relayed probes in flight for others: 3 helpers x 1 probe/s x 0.5 s each for 300 peers at once."""
 

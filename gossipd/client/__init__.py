@@ -8,11 +8,14 @@ connecting   how a socket is reached
 connection   `Client`: one blocking connection, for commands and scripts
 base         what clients of both kinds are
 blocking     `Discovery`: for applications, over as many connections as it takes
-aio          the same for asyncio and trio; this and aio_mirror alone import anyio
+aio          the same for asyncio and trio; these modules alone import anyio
 holding      a registration for as long as a block runs
 copying      the instances of chosen services, as watches tell them
 mirror       a copy of these that is kept up to date, by a thread
 aio_mirror   the same, by a task
+transport    `http://web.gossip/` for httpx; this and the next two import httpx, nothing else does
+aio_transport    the same for httpx's async client
+transport_rules  what both decide: which URLs are ours, what failed, what is sent again
 wording      what clients of both kinds say alike
 """
 
