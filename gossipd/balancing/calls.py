@@ -63,10 +63,11 @@ class Lease:
     exception (a cancellation, KeyboardInterrupt) a cancellation, the end of the block a success.
     """
 
-    __slots__ = ("_calls", "began_at", "endpoint", "number", "outcome", "sent", "trial")
+    __slots__ = ("_calls", "_ends_at", "began_at", "endpoint", "number", "outcome", "sent", "trial")
 
     def __init__(self, calls: "Calls", number: int, endpoint: Endpoint, *, began_at: float, trial: bool) -> None:
         self._calls = calls
+        self._ends_at = math.inf
         self.number = number
         self.endpoint = endpoint
         self.began_at = began_at
@@ -76,6 +77,11 @@ class Lease:
         """None until it is reported."""
         self.sent = True
         """Whether the request may have reached the instance."""
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline of the call, 0.0 when it has passed; infinity if it has none."""
+        return max(0.0, self._ends_at - self._calls._clock())
 
     def succeeded(self, latency_s: float | None = None) -> None:
         """The instance answered, after *latency_s* seconds; None: since the pick."""
@@ -279,6 +285,7 @@ class Attempts:
                 "the deadline has passed before an attempt could begin: allow more time, or try later"
             )
         lease = self._calls._lease(self._key, tuple(lease.endpoint.key for lease in self._leases))
+        lease._ends_at = self._ends_at
         self._leases.append(lease)
         return lease
 

@@ -1,6 +1,6 @@
 """When a failed call is tried again: how often, after which pause, at whose cost. Waits for nothing and calls nothing itself.
 
-The loop around an attempt is the application's, six lines in sync code and in async code alike (docs/explain/balancing.md).
+The loop around an attempt is `retrying` of `gossipd.client`, or the application's own (docs/explain/balancing.md).
 """
 
 from collections import deque

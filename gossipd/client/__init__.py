@@ -13,6 +13,7 @@ holding      a registration for as long as a block runs
 copying      the instances of chosen services, as watches tell them
 mirror       a copy of these that is kept up to date, by a thread
 aio_mirror   the same, by a task
+attempting   one call with its retries
 transport    `http://web.gossip/` for httpx; this and the next two import httpx, nothing else does
 aio_transport    the same for httpx's async client
 transport_rules  what both decide: which URLs are ours, what failed, what is sent again
@@ -27,6 +28,7 @@ from gossipd.client.places import SYSTEM_SOCKET, distrusted, socket_places, user
 
 if TYPE_CHECKING:
     from gossipd.client.answers import Answer, View, methods_of
+    from gossipd.client.attempting import retrying
     from gossipd.client.blocking import Discovery
     from gossipd.client.holding import Registered
     from gossipd.client.mirror import Mirror
@@ -43,6 +45,7 @@ __all__ = [
     "View",
     "distrusted",
     "methods_of",
+    "retrying",
     "socket_places",
     "user_directory",
 ]
@@ -55,6 +58,7 @@ _LATER = {
     "Registered": "holding",
     "View": "answers",
     "methods_of": "answers",
+    "retrying": "attempting",
 }
 
 

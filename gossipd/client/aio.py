@@ -5,17 +5,20 @@ threads: use it in the event loop that it was entered in.
 """
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import anyio
 from anyio.abc import SocketStream, TaskGroup
 from anyio.lowlevel import current_token
 
+from gossipd.balancing.base import WorkKey
+from gossipd.balancing.calls import Calls, Lease
 from gossipd.client.aio_mirror import Bell, Mirror
 from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, registration
+from gossipd.client.attempting import Course
 from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery
 from gossipd.client.connecting import no_daemon, refused, trusted
 from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, BaseRegistered, drain_of
@@ -23,7 +26,10 @@ from gossipd.client.session import Asked, Feed
 from gossipd.client.wording import AWAY, closed, hung_up, late, watch_params, wrong_loop
 from gossipd.errors import RequestError
 
-__all__ = ["Discovery", "Mirror", "Registered"]
+__all__ = ["Discovery", "Mirror", "Registered", "retrying"]
+
+T = TypeVar("T")
+
 
 ENDED = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError)
 
@@ -278,6 +284,31 @@ class Discovery(BaseDiscovery):
                 self.path = place
                 return opened
         raise no_daemon(self._places)
+
+
+async def retrying(
+    calls: Calls,
+    call: Callable[[Lease], Awaitable[T]],
+    *,
+    idempotent: bool,
+    key: WorkKey = None,
+    deadline_s: float | None = None,
+) -> T:
+    """As `gossipd.client.retrying`; an attempt under way at the deadline is cancelled, and TimeoutError is its error."""
+    course = Course(call, calls.attempts(key, idempotent=idempotent, deadline_s=deadline_s))
+    while True:
+        with course as lease, anyio.fail_after(lease.left_s):
+            result = await _awaitable(call(lease), lease)
+        if course.pause_s is None:
+            return result
+        await anyio.sleep(course.pause_s)
+
+
+def _awaitable(made: T, lease: Lease) -> T:
+    if not isinstance(made, Awaitable):
+        lease.cancelled()
+        raise RequestError("bad_request", f"call returned {made!r}, expected an awaitable: say `async def`")
+    return made
 
 
 def _result(asked: Asked) -> dict[str, Any]:
