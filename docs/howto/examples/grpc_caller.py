@@ -1,0 +1,74 @@
+"""Greets each name that it reads, by whichever greeter is best at that moment: printf 'ann\nbob\n' | python grpc_caller.py"""
+
+import sys
+import time
+
+import grpc
+
+from gossipd.balancing import Calls, Endpoint, Lease
+from gossipd.client import Discovery, Mirror
+
+ATTEMPT_S = 1.0
+CALL_S = 5.0
+RECONNECT = ("grpc.max_reconnect_backoff_ms", 1_000)
+"""By default a channel may wait two minutes until it tries a restarted instance again."""
+ITS_FAULT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+class Channels:
+    """A channel to each instance of a service. Those of instances that are gone close when their last call has ended."""
+
+    def __init__(self, mirror: Mirror, service: str) -> None:
+        self._channels: dict[str, grpc.Channel] = {}
+        mirror.listen(self._follow, service)
+
+    def to(self, endpoint: Endpoint) -> grpc.Channel:
+        return self._channels.get(endpoint.authority) or _open(endpoint)
+
+    def _follow(self, _service: str, endpoints: tuple[Endpoint, ...]) -> None:
+        self._channels = {endpoint.authority: self.to(endpoint) for endpoint in endpoints}
+
+
+def _open(endpoint: Endpoint) -> grpc.Channel:
+    return grpc.insecure_channel(endpoint.authority, [RECONNECT])
+
+
+class GreeterStub:
+    """What protoc would write from a .proto file."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.Greet = channel.unary_unary("/shop.Greeter/Greet", str.encode, bytes.decode)
+
+
+def greet(calls: Calls, channels: Channels, name: str) -> str:
+    """Return the greeting. It may be asked for twice: greeting is idempotent."""
+    attempts = calls.attempts(idempotent=True, deadline_s=CALL_S)
+    while True:
+        try:
+            with attempts.pick() as lease:
+                return attempt(lease, GreeterStub(channels.to(lease.endpoint)), name, min(ATTEMPT_S, attempts.left_s))
+        except grpc.RpcError:
+            pause_s = attempts.pause_s()
+            if pause_s is None:
+                raise
+            time.sleep(pause_s)
+
+
+def attempt(lease: Lease, stub: GreeterStub, name: str, timeout_s: float) -> str:
+    try:
+        return stub.Greet(name, timeout=timeout_s)
+    except grpc.RpcError as error:
+        if error.code() not in ITS_FAULT:
+            lease.succeeded()  # NOT_FOUND, say, is an answer: the same from any other
+        raise
+
+
+def main() -> None:
+    with Discovery() as discovery, discovery.mirror("greeter") as mirror:
+        channels, calls = Channels(mirror, "greeter"), mirror.calls("greeter")
+        for line in sys.stdin:
+            print(greet(calls, channels, line.strip()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""Three daemons that agree, for all examples; each uses services of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from simulations.reality.cluster import Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        cluster.start_together(3)
+        yield cluster

@@ -1,0 +1,126 @@
+"""Three services of an example and its caller: one is killed while it is called, and no call fails."""
+
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from simulations.reality.cluster import PATIENCE_S, Cluster, Daemon, free_port, wait_until
+from tests.examples.programs import Program
+
+pytestmark = pytest.mark.slow
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What serves, who calls it, and under which name it is found."""
+
+    server: str
+    caller: str
+    service: str
+
+
+KINDS = [Kind("service.py", "caller.py", "web"), Kind("grpc_server.py", "grpc_caller.py", "greeter")]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.service)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture
+def servers(cluster: Cluster, kind: Kind) -> Iterator[dict[int, Program]]:
+    """One on each daemon, by port; they are ready."""
+    with ExitStack() as stack:
+        programs = {name: stack.enter_context(_start(kind, cluster[name])) for name in ("n1", "n2", "n3")}
+        wait_until(lambda: len(cluster["n1"].passing(kind.service)) == 3, what="all are ready")
+        yield {row["port"]: programs[row["node"]] for row in cluster["n1"].instances(kind.service)}
+
+
+class Asker:
+    """Has a caller greet names, and knows who answered."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.asked = 0
+
+    def ask(self, count: int) -> None:
+        self.program.say(*(f"n{number}" for number in range(self.asked, self.asked + count)))
+        self.asked += count
+
+    def answerers(self) -> Counter[int]:
+        """Wait for all answers and return how many each port gave. Raises: AssertionError if one is missing."""
+        lines = self.program.wait_lines(lambda lines: len(lines) >= self.asked, what="all answers")
+        greeted = [line.partition(" from ") for line in lines]
+        assert [text for text, _, _ in greeted] == [f"hello n{number}" for number in range(self.asked)]
+        return Counter(int(port) for _, _, port in greeted)
+
+
+def test_no_call_fails_when_one_of_three_is_killed_and_soon_nobody_calls_it(
+    cluster: Cluster, kind: Kind, servers: dict[int, Program]
+) -> None:
+    with Program(kind.caller, cluster["n1"]) as program:
+        asker = Asker(program)
+        asker.ask(100)
+        assert asker.answerers().keys() == servers.keys()
+        victim = max(servers)
+        asker.ask(400)
+        program.wait_lines(lambda lines: len(lines) > 150, what="it is busy")
+        servers[victim].process.kill()
+        before = asker.answerers()[victim]
+        assert before > 0
+        wait_until(
+            lambda: victim not in {row["port"] for row in cluster["n1"].instances(kind.service) if row["ready"]},
+            what="the killed one is not ready",
+        )
+        servers[victim].process.wait()
+        with socket.create_server((HOST, victim)) as instead:
+            instead.setblocking(False)
+
+            def calls_in_vain() -> int:
+                asker.ask(50)
+                asker.answerers()
+                return _accepted(instead)
+
+            wait_until(lambda: calls_in_vain() == 0, what="nobody calls it")
+            assert calls_in_vain() == 0
+        assert asker.answerers()[victim] == before
+        assert program.end() == 0
+
+
+def test_a_server_that_is_told_to_stop_still_answers_while_it_drains(cluster: Cluster, kind: Kind) -> None:
+    with _start(kind, cluster["n1"]) as server:
+
+        def row_if(field: str) -> dict[str, Any]:
+            rows = [row for row in cluster["n2"].instances(kind.service) if row["node"] == "n1" and row[field]]
+            return rows[0] if rows else {}
+
+        port = wait_until(lambda: row_if("ready"), what="it is ready")["port"]
+        server.process.terminate()
+        wait_until(lambda: row_if("terminating"), what="everybody sends its work elsewhere")
+        socket.create_connection((HOST, port), PATIENCE_S).close()
+        server.process.wait(PATIENCE_S)
+        wait_until(lambda: not row_if("port"), what="it has withdrawn itself")
+
+
+def _start(kind: Kind, daemon: Daemon) -> Program:
+    return Program(kind.server, daemon, PORT=str(free_port(HOST)))
+
+
+def _accepted(listener: socket.socket) -> int:
+    """Accept and close whoever is waiting; return how many there were."""
+    count = 0
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return count
+        connection.close()
+        count += 1
