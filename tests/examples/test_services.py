@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -37,11 +36,12 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def servers(cluster: Cluster, kind: Kind) -> Iterator[dict[int, Program]]:
-    """One on each daemon, by port; they are ready."""
+    """One on each daemon, by port; they are ready. Afterwards none is."""
     with ExitStack() as stack:
         programs = {name: stack.enter_context(_start(kind, cluster[name])) for name in ("n1", "n2", "n3")}
         wait_until(lambda: len(cluster["n1"].passing(kind.service)) == 3, what="all are ready")
         yield {row["port"]: programs[row["node"]] for row in cluster["n1"].instances(kind.service)}
+    wait_until(lambda: not cluster["n1"].passing(kind.service), what="none is ready any more")
 
 
 class Asker:
@@ -96,18 +96,21 @@ def test_no_call_fails_when_one_of_three_is_killed_and_soon_nobody_calls_it(
 
 
 def test_a_server_that_is_told_to_stop_still_answers_while_it_drains(cluster: Cluster, kind: Kind) -> None:
+    before = {row["port"] for row in cluster["n1"].instances(kind.service)}
     with _start(kind, cluster["n1"]) as server:
 
-        def row_if(field: str) -> dict[str, Any]:
-            rows = [row for row in cluster["n2"].instances(kind.service) if row["node"] == "n1" and row[field]]
-            return rows[0] if rows else {}
+        def port_if(field: str) -> int | None:
+            """The port of the instance, if *field* of its row is true."""
+            ports = {row["port"] for row in cluster["n1"].instances(kind.service) if row[field]}
+            return min(ports - before, default=None)
 
-        port = wait_until(lambda: row_if("ready"), what="it is ready")["port"]
+        port = wait_until(lambda: port_if("ready"), what="it is ready")
         server.process.terminate()
-        wait_until(lambda: row_if("terminating"), what="everybody sends its work elsewhere")
+        wait_until(lambda: port_if("terminating"), what="its work is sent elsewhere")
+        assert port is not None
         socket.create_connection((HOST, port), PATIENCE_S).close()
         server.process.wait(PATIENCE_S)
-        wait_until(lambda: not row_if("port"), what="it has withdrawn itself")
+        assert port_if("port") is None, "it has withdrawn itself"
 
 
 def _start(kind: Kind, daemon: Daemon) -> Program:

@@ -1,12 +1,11 @@
 """Greets each name that it reads, by whichever greeter is best at that moment: printf 'ann\nbob\n' | python grpc_caller.py"""
 
 import sys
-import time
 
 import grpc
 
 from gossipd.balancing import Calls, Endpoint, Lease
-from gossipd.client import Discovery, Mirror
+from gossipd.client import Discovery, Mirror, retrying
 
 ATTEMPT_S = 1.0
 CALL_S = 5.0
@@ -42,25 +41,17 @@ class GreeterStub:
 
 def greet(calls: Calls, channels: Channels, name: str) -> str:
     """Return the greeting. It may be asked for twice: greeting is idempotent."""
-    attempts = calls.attempts(idempotent=True, deadline_s=CALL_S)
-    while True:
+
+    def attempt(lease: Lease) -> str:
+        stub = GreeterStub(channels.to(lease.endpoint))
         try:
-            with attempts.pick() as lease:
-                return attempt(lease, GreeterStub(channels.to(lease.endpoint)), name, min(ATTEMPT_S, attempts.left_s))
-        except grpc.RpcError:
-            pause_s = attempts.pause_s()
-            if pause_s is None:
-                raise
-            time.sleep(pause_s)
+            return stub.Greet(name, timeout=min(ATTEMPT_S, lease.left_s))
+        except grpc.RpcError as error:
+            if error.code() not in ITS_FAULT:
+                lease.succeeded()  # NOT_FOUND, say, is an answer: any other would give the same
+            raise
 
-
-def attempt(lease: Lease, stub: GreeterStub, name: str, timeout_s: float) -> str:
-    try:
-        return stub.Greet(name, timeout=timeout_s)
-    except grpc.RpcError as error:
-        if error.code() not in ITS_FAULT:
-            lease.succeeded()  # NOT_FOUND, say, is an answer: the same from any other
-        raise
+    return retrying(calls, attempt, idempotent=True, deadline_s=CALL_S)
 
 
 def main() -> None:

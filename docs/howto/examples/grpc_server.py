@@ -1,7 +1,8 @@
-"""A gRPC server that says itself where it is, and drains before it stops. It takes a free port, so many may run on one host."""
+"""A gRPC server that says itself where it is, and drains before it stops. It takes any free port, or: PORT=50051"""
 
+import os
 import signal
-import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -13,7 +14,7 @@ from gossipd.client import Discovery
 def main() -> None:
     server = grpc.server(ThreadPoolExecutor())
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
-    port = server.add_insecure_port("127.0.0.1:0")  # in production "[::]:0", and TLS
+    port = server.add_insecure_port(f"127.0.0.1:{os.environ.get('PORT', 0)}")  # in production [::], and TLS
 
     def greet(name: str, context: grpc.ServicerContext) -> str:
         return f"hello {name} from {port}"
@@ -22,11 +23,13 @@ def main() -> None:
     methods = {"Greet": grpc.unary_unary_rpc_method_handler(greet, bytes.decode, str.encode)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Greeter", methods),))
 
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # not at once: first it drains
     server.start()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     name = f"greeter-{port}"
     with Discovery() as discovery, discovery.registered("greeter", id=name, port=port, checks=["grpc@1s"]):
-        signal.pause()
+        stop.wait()
+    server.stop(grace=5).wait()  # what was begun may end
 
 
 if __name__ == "__main__":
