@@ -19,11 +19,11 @@ from gossipd.balancing.calls import Calls, Lease
 from gossipd.client.aio_mirror import Bell, Mirror
 from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, registration
 from gossipd.client.attempting import Course
-from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery
+from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery, seconds, seconds_or_none
 from gossipd.client.connecting import no_daemon, refused, trusted
 from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, BaseRegistered, drain_of
 from gossipd.client.session import Asked, Feed
-from gossipd.client.wording import AWAY, closed, hung_up, late, watch_params, wrong_loop
+from gossipd.client.wording import AWAY, closed, hung_up, late, not_open, watch_params, wrong_loop
 from gossipd.errors import RequestError
 
 __all__ = ["Discovery", "Mirror", "Registered", "retrying"]
@@ -106,7 +106,7 @@ class Discovery(BaseDiscovery):
 
     async def wait(self, service: str, *, ready: int = 1, wait_s: float = 30.0, **filters: Unpack[Filters]) -> Answer:
         """As `gossipd.client.Discovery.wait`."""
-        params = question(service, filters) | {"ready": ready, "timeout": wait_s}
+        params = question(service, filters) | {"ready": ready, "timeout": seconds("wait_s", wait_s, zero=True)}
         self._usable()
         async with Discovery(self.path, timeout_s=self._timeout_s, patient=True) as aside:
             return answer_of(service, await aside._call("wait", params, timeout_s=wait_s + self._timeout_s))
@@ -137,6 +137,7 @@ class Discovery(BaseDiscovery):
         timeout_s: float | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """As `gossipd.client.Discovery.watch`; leave it early only within `contextlib.aclosing`."""
+        seconds_or_none("timeout_s", timeout_s)
         told = Bell()
         feed = await self._watch(watch_params(service, members, services, since), told.ring)
         try:
@@ -155,13 +156,14 @@ class Discovery(BaseDiscovery):
 
         Raises: RequestError, when the block is entered also `timeout` if it is not complete in time.
         """
-        return Mirror(self, services, timeout_s=self._timeout_s if timeout_s is None else timeout_s)
+        return Mirror(self, services, timeout_s=self._patience(timeout_s))
 
     @asynccontextmanager
     async def registered(
         self, name: str, *, port: int, drain_s: float = 1.0, **offer: Unpack[Offer]
     ) -> AsyncIterator[Registered]:
         """As `gossipd.client.Discovery.registered`. Cancelled, it still drains."""
+        seconds("drain_s", drain_s, zero=True)
         id = str((await self.register(name, port=port, **offer))["id"])
         try:
             yield Registered(self, id, lease_s=offer.get("lease_s"))
@@ -194,6 +196,8 @@ class Discovery(BaseDiscovery):
         return event
 
     async def _shut(self, feed: Feed) -> None:
+        if self._is_parents():
+            return  # the watch is the parent's, and goes on
         said = self._session.unwatch(feed)
         with anyio.CancelScope(shield=True), anyio.move_on_after(self._timeout_s):
             await self._send(self._stream, said)
@@ -202,7 +206,7 @@ class Discovery(BaseDiscovery):
         self, method: str, params: Mapping[str, object], *, again: bool = True, timeout_s: float | None = None
     ) -> dict[str, Any]:
         self._usable()
-        patience_s = self._timeout_s if timeout_s is None else timeout_s
+        patience_s = self._patience(timeout_s)
         done = Bell()
         asked, said = self._session.ask(method, params, again=again, on_done=done.ring)
         try:
@@ -230,9 +234,18 @@ class Discovery(BaseDiscovery):
 
     def _usable(self) -> None:
         self._check_process()
+        if self._group is None:
+            raise not_open("Discovery()")
         if not self._open_now:
             raise closed()
-        if self._loop != current_token():
+        self._check_loop()
+
+    def _check_loop(self) -> None:
+        try:
+            here = current_token()
+        except RuntimeError:  # this thread runs no event loop
+            here = None
+        if here != self._loop:
             raise wrong_loop()
 
     async def _run(self, first: SocketStream | None) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio.lowlevel import checkpoint
 
-from gossipd.client.base import seconds
+from gossipd.client.base import seconds, seconds_or_none
 from gossipd.client.mirror import BaseMirror, Change
 from gossipd.client.session import Feed
-from gossipd.client.wording import closed, late, unchanged
+from gossipd.client.wording import closed, late, not_open, unchanged
 from gossipd.errors import RequestError
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ class Mirror(BaseMirror):
         self._told = Bell()
         self._complete = Bell()
         self._feeds: dict[str, Feed] = {}
+        self._entered = False
 
     async def __aenter__(self) -> Self:
+        self._entered = True
         self._usable()
         self._client._usable()
         try:
@@ -81,6 +83,12 @@ class Mirror(BaseMirror):
         """As `gossipd.client.Mirror.changes`, for `async for`."""
         return Changes(self, timeout_s)
 
+    def _usable(self) -> None:
+        if not self._entered:
+            raise not_open("discovery.mirror(...)")
+        super()._usable()
+        self._client._check_loop()
+
     async def _run(self) -> None:
         try:
             while not self._over():
@@ -104,7 +112,7 @@ class Changes:
 
     def __init__(self, mirror: Mirror, timeout_s: float | None) -> None:
         self._mirror = mirror
-        self._timeout_s = timeout_s
+        self._timeout_s = seconds_or_none("timeout_s", timeout_s)
         self._bell = Bell()
         self._reader = mirror._reader(self._bell.ring)
 

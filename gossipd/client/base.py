@@ -34,6 +34,8 @@ class BaseDiscovery:
         rng: Random | None = None,
     ) -> None:
         self._timeout_s = seconds("timeout_s", timeout_s)
+        if not isinstance(path, str | os.PathLike | None):
+            raise RequestError("bad_request", f"path={path!r}, expected the path of the daemon's socket, or None")
         self._places = socket_places(os.environ) if path is None else (os.fspath(path),)
         self.path = self._places[0]
         self._patient = patient
@@ -60,12 +62,19 @@ class BaseDiscovery:
     def stale(self) -> bool:
         """Whether what is known may be out of date: the daemon is away, or has not said a word for long."""
         age_s = self.age_s
-        known = self.connected and self._pid == os.getpid()
+        known = self.connected and not self._is_parents()
         return not known or age_s is None or age_s > PINGS_MISSED * QUIET_S
 
     def _check_process(self) -> None:
-        if self._pid != os.getpid():
+        if self._is_parents():
             raise forked()
+
+    def _is_parents(self) -> bool:
+        """Whether this process is a fork of the one that made the client: the connection is the parent's."""
+        return self._pid != os.getpid()
+
+    def _patience(self, timeout_s: float | None) -> float:
+        return self._timeout_s if timeout_s is None else seconds("timeout_s", timeout_s)
 
     def _judged(self, service: str, params: Mapping[str, object], result: Mapping[str, object]) -> Answer:
         """Return the answer that the daemon has given to *params*. Raises: RequestError `bad_answer`."""
@@ -74,8 +83,13 @@ class BaseDiscovery:
         return self._last_good.judge(params, answer_of(service, result), connected_s=connected_s, now=now)
 
 
-def seconds(name: str, value: object) -> float:
-    """Return *value*. Raises: RequestError `bad_request` unless it is a number above 0."""
-    if not isinstance(value, int | float) or not value > 0:
-        raise RequestError("bad_request", f"{name}={value!r}, expected seconds above 0")
+def seconds(name: str, value: object, *, zero: bool = False) -> float:
+    """Return *value*. Raises: RequestError `bad_request` unless it is a number above 0, or *zero* and 0."""
+    if not isinstance(value, int | float) or not (value > 0 or (zero and value == 0)):
+        raise RequestError("bad_request", f"{name}={value!r}, expected seconds {'of 0 or more' if zero else 'above 0'}")
     return value
+
+
+def seconds_or_none(name: str, value: object) -> float | None:
+    """Return *value*, as `seconds`, or None."""
+    return None if value is None else seconds(name, value)

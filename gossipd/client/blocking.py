@@ -3,7 +3,6 @@
 Everything about requests, watches and registrations is in `session`; here are the socket, the locks and the clock.
 """
 
-import os
 import socket
 import struct
 import threading
@@ -14,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, registration
-from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery
+from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery, seconds, seconds_or_none
 from gossipd.client.connecting import connect
 from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, Registered, drain_of
 from gossipd.client.mirror import Mirror
@@ -58,7 +57,7 @@ class Discovery(BaseDiscovery):
 
     def close(self) -> None:
         """End the connection and every watch; once more does nothing. What was registered goes, after the daemon's grace period."""
-        if self._pid != os.getpid():
+        if self._is_parents():
             return
         self._closing.set()
         with self._starting:
@@ -103,7 +102,7 @@ class Discovery(BaseDiscovery):
         On a connection of its own, so that nobody else waits. Raises: RequestError `timeout` after *wait_s* seconds, with why
         each known instance is not ready.
         """
-        params = question(service, filters) | {"ready": ready, "timeout": wait_s}
+        params = question(service, filters) | {"ready": ready, "timeout": seconds("wait_s", wait_s, zero=True)}
         self._start()
         with Discovery(self.path, timeout_s=self._timeout_s, patient=True) as aside:
             return answer_of(service, aside._call("wait", params, timeout_s=wait_s + self._timeout_s))
@@ -134,6 +133,7 @@ class Discovery(BaseDiscovery):
         *drain_s* bounds the drain: as long it still answers while everybody learns to send work elsewhere; 0: none. If the
         daemon is away at the end, the instance goes with the connection. Raises: RequestError.
         """
+        seconds("drain_s", drain_s, zero=True)
         row = self.register(name, port=port, **offer)
         id = str(row["id"])
         try:
@@ -151,7 +151,7 @@ class Discovery(BaseDiscovery):
 
         Raises: RequestError, `timeout` if it is not complete in time.
         """
-        return Mirror(self, services, timeout_s=self._timeout_s if timeout_s is None else timeout_s)
+        return Mirror(self, services, timeout_s=self._patience(timeout_s))
 
     def _drain(self, id: str, drain_s: float) -> None:
         """Return when the drain of *id* is done, or *drain_s* has passed."""
@@ -177,6 +177,7 @@ class Discovery(BaseDiscovery):
         What to watch is as for `Client.watch`. After a connection ended, what changed meanwhile follows and then `resumed`; or
         `resync` and a fresh snapshot. A few events may come twice. *timeout_s* bounds the wait for one. Raises: RequestError.
         """
+        seconds_or_none("timeout_s", timeout_s)
         ready = threading.Event()
         feed = self._open(watch_params(service, members, services, since), ready.set)
         try:
@@ -206,6 +207,8 @@ class Discovery(BaseDiscovery):
         return event
 
     def _shut(self, feed: Feed) -> None:
+        if self._is_parents():
+            return  # the watch is the parent's, and goes on
         with self._lock:
             said = self._session.unwatch(feed)
             current = self._socket
@@ -215,7 +218,7 @@ class Discovery(BaseDiscovery):
         self, method: str, params: Mapping[str, object], *, again: bool = True, timeout_s: float | None = None
     ) -> dict[str, Any]:
         self._start()
-        patience_s = self._timeout_s if timeout_s is None else timeout_s
+        patience_s = self._patience(timeout_s)
         asked: Asked | None = None
         done = threading.Event()
         try:
@@ -266,9 +269,9 @@ class Discovery(BaseDiscovery):
     def _begin(self, opened: socket.socket) -> None:
         """Make *opened* the connection."""
         opened.settimeout(None)
-        for option, seconds in ((socket.SO_RCVTIMEO, QUIET_S), (socket.SO_SNDTIMEO, self._timeout_s)):
-            whole = int(seconds)
-            opened.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, int((seconds - whole) * 1e6)))
+        for option, most_s in ((socket.SO_RCVTIMEO, QUIET_S), (socket.SO_SNDTIMEO, self._timeout_s)):
+            whole = int(most_s)
+            opened.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, int((most_s - whole) * 1e6)))
         with self._lock:
             said = self._session.opened(now=time.monotonic())
             self._socket = opened

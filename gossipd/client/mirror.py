@@ -16,7 +16,7 @@ from gossipd.balancing.endpoint import Endpoint
 from gossipd.balancing.loads import PeakEwma
 from gossipd.balancing.retries import RetryPolicy
 from gossipd.client.answers import View
-from gossipd.client.base import BaseDiscovery, seconds
+from gossipd.client.base import BaseDiscovery, seconds, seconds_or_none
 from gossipd.client.copying import Copy, Reader
 from gossipd.client.session import Feed
 from gossipd.client.wording import closed, late, too_many_listeners, unchanged
@@ -232,6 +232,7 @@ class Mirror(BaseMirror):
         A slow reader gets the latest of each service, and not what was in between. *timeout_s* bounds the wait for a change.
         Raises: RequestError `timeout`, or why the mirror is kept no more.
         """
+        seconds_or_none("timeout_s", timeout_s)
         bell = threading.Event()
         reader = self._reader(bell.set)
         while True:

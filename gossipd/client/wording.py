@@ -15,6 +15,11 @@ def closed(what: str = "client") -> RequestError:
     return RequestError("closed", f"this {what} is closed: make another, or ask before the end of its `with` block")
 
 
+def not_open(what: str) -> RequestError:
+    """Something of async code was used that nobody has entered."""
+    return RequestError("closed", f"it is not open yet: use it inside `async with {what} as ...:`")
+
+
 def forked() -> RequestError:
     """The client was made by the parent of this process."""
     return RequestError(

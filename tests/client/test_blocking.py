@@ -143,11 +143,18 @@ def test_a_closed_client_says_what_to_do_and_ends_who_waits(tmp_path: Path) -> N
 def test_a_child_may_not_use_its_parents_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with a_daemon(tmp_path / "s"), a_client(tmp_path / "s") as client:
         me = os.getpid()
+        mirror = client.mirror("web")
+        events = client.watch("web")
+        next(events)
         monkeypatch.setattr(os, "getpid", lambda: me + 1)
         with pytest.raises(RequestError, match="after the fork") as caught:
             client.resolve("web")
         assert caught.value.code == "forked"
+        assert mirror.stale
+        mirror.close()
+        del events  # nor may it end its parent's watches
         monkeypatch.undo()
+        assert client.call("statistics")["statistics"]["api"]["watches"] == 2
 
 
 def test_wrong_arguments_say_what_was_expected(tmp_path: Path) -> None:
