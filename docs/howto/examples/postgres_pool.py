@@ -28,7 +28,7 @@ def pool_of(mirror: Mirror, service: str, **settings: Any) -> Any:
             **hosts(mirror.ready(service)), target_session_attrs="primary", **settings, **given
         )
 
-    return asyncpg.create_pool(connect=connect, min_size=1)
+    return asyncpg.create_pool(connect=connect, min_size=0)
 
 
 async def follow(mirror: Mirror, pool: Any) -> None:

@@ -1,4 +1,4 @@
-"""A Redis client that follows the primary that gossipd knows: printf 'SET k v\\nGET k\\n' | python redis_client.py"""
+"""A Redis client that follows the primary that gossipd knows: printf 'SET k v\nGET k\n' | python redis_client.py"""
 
 import sys
 from contextlib import suppress
