@@ -1,5 +1,6 @@
 """Calls by the name of a service, from httpx in threads, under asyncio and under trio, to real HTTP servers."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -7,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, cast
 
+import anyio
 import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -23,62 +24,11 @@ from gossipd.client.mirror import BaseMirror
 from gossipd.client.transport import GossipTransport, NotCalled
 from gossipd.limits import TRANSPORT_SERVICES_MAX
 from tests.fakes_api import FakeView, an_instance
+from tests.http_server import Server
 from tests.served import DEADLINE_S, a_daemon
 
 WEB = "http://web.gossip"
-
-
-class Server:
-    """An HTTP server at a port of its own that answers as it is told, at first with 200; it notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.answers: list[str] = []
-        """What comes next: a status, "close" without a word, "half" of a body, "hang"."""
-        self.asked: list[tuple[str, str, str, bytes]] = []
-        """Method, path, Host header and body."""
-        self.free = threading.Event()
-        """Ends what hangs."""
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                outer._answer(self)
-
-            do_GET = do_POST = do_PUT = answer
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self.free.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        said = handler.rfile.read(int(handler.headers.get("content-length", 0)))
-        self.asked.append((handler.command, handler.path, handler.headers["host"], said))
-        what = self.answers.pop(0) if self.answers else "200"
-        if what == "hang":
-            self.free.wait(DEADLINE_S)
-        if what in ("close", "hang"):
-            handler.close_connection = True
-            return
-        body = str(self.port).encode()
-        handler.send_response(200 if what == "half" else int(what.partition(" ")[0]))
-        if what.startswith("302 "):
-            handler.send_header("location", what.partition(" ")[2])
-        handler.send_header("content-length", str(len(body) * (2 if what == "half" else 1)))
-        handler.end_headers()
-        handler.wfile.write(body)
-        handler.close_connection = what == "half"
+HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 
 
 class Http(Protocol):
@@ -381,3 +331,20 @@ def test_a_daemon_of_its_own_is_found_by_the_environment_and_let_go(
                 return (await client.get(f"{WEB}/")).status_code
 
         assert portal.call(story) == 200
+
+
+@pytest.mark.usefixtures("pair")
+def test_what_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOSSIPD_SOCKET", str(tmp_path / "s"))
+    monkeypatch.syspath_prepend(HOWTO / "examples")
+    blocks = re.findall(r"^```python\n(.*?)^```$", (HOWTO / "call-over-http.md").read_text(), re.MULTILINE | re.DOTALL)
+    with Discovery() as discovery, discovery.mirror("web") as mirror:
+        names: dict[str, Any] = {"mirror": mirror}
+        for block in blocks:
+            exec(block, names)
+            if names["http"].is_closed:
+                names["http"] = httpx.Client(transport=GossipTransport(discovery))
+        anyio.run(names["main"])
+        names["http"].close()
+        names["transport"].close()
+        names["session"].close()
