@@ -1,4 +1,4 @@
-"""Three daemons that agree, for all examples; each uses services of its own."""
+"""Three daemons that agree, for the tests of a module; each example uses services of its own."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from simulations.reality.cluster import Cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with Cluster() as cluster:
         cluster.start_together(3)

@@ -1,15 +1,21 @@
-"""Three services of an example and its caller: one is killed while it is called, and no call fails."""
+"""Three services of an example and its caller: the commands of the how-to, a death in the midst of calls, a stop."""
 
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from simulations.reality.cluster import PATIENCE_S, Cluster, Daemon, free_port, wait_until
-from tests.examples.programs import Program
+from tests.examples.programs import EXAMPLES, Program
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +117,31 @@ def test_a_server_that_is_told_to_stop_still_answers_while_it_drains(cluster: Cl
         socket.create_connection((HOST, port), PATIENCE_S).close()
         server.process.wait(PATIENCE_S)
         assert port_if("port") is None, "it has withdrawn itself"
+
+
+@pytest.mark.parametrize("page", ["serve-and-call.md", "call-over-grpc.md"])
+def test_the_commands_of_a_page_greet_everybody(cluster: Cluster, page: str) -> None:
+    text = (EXAMPLES.parent / page).read_text(encoding="utf-8")
+    [commands] = re.findall(r"^```\npip install [^\n]*\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    commands = re.sub(r"\b808\d\b", lambda _: str(free_port(HOST)), commands)
+    environment = {
+        "GOSSIPD_SOCKET": cluster["n2"].socket,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    shell = subprocess.Popen(
+        ["bash", "-ec", f"{commands}\nkill $(jobs -p)\nwait"],
+        cwd=EXAMPLES,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = shell.communicate(timeout=PATIENCE_S)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert re.findall(r"^hello (\w+) from \d+$", output, flags=re.MULTILINE) == ["ann", "bob", "cy"]
 
 
 def _start(kind: Kind, daemon: Daemon) -> Program:
