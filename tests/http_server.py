@@ -1,6 +1,7 @@
 """A real HTTP server that misbehaves as it is told."""
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ from tests.served import DEADLINE_S
 class Server:
     """An HTTP server at a port of its own that answers as it is told, at first with 200; it notes what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.answers: list[str] = []
         """What comes next: a status, "close" without a word, "half" of a body, "hang"."""
         self.asked: list[tuple[str, str, str, bytes]] = []
@@ -43,6 +44,8 @@ class Server:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

@@ -1,6 +1,8 @@
 """Calls by the name of a service, from httpx in threads, under asyncio and under trio, to real HTTP servers."""
 
+import os
 import re
+import ssl
 import subprocess
 import sys
 import threading
@@ -22,10 +24,11 @@ from gossipd.client import Backoff, Discovery, aio
 from gossipd.client.aio_transport import AsyncGossipTransport
 from gossipd.client.mirror import BaseMirror
 from gossipd.client.transport import GossipTransport, NotCalled
-from gossipd.limits import TRANSPORT_SERVICES_MAX
+from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX, TRANSPORT_SERVICES_MAX
 from tests.fakes_api import FakeView, an_instance
 from tests.http_server import Server
 from tests.served import DEADLINE_S, a_daemon
+from tests.shell.checkers.targets import self_signed
 
 WEB = "http://web.gossip"
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
@@ -82,20 +85,22 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     backoff = Backoff(base_s=0.005, pause_max_s=0.02)
 
     @contextmanager
-    def open_sync(**how: Any) -> Iterator[Http]:
+    def open_sync(verify: ssl.SSLContext | bool = True, **how: Any) -> Iterator[Http]:
+        how = {"calls": in_turn, "wrapped": httpx.HTTPTransport(verify=verify), **how}
         with (
             Discovery(tmp_path / "s", backoff=backoff) as discovery,
-            GossipTransport(discovery, **{"calls": in_turn, **how}) as transport,
+            GossipTransport(discovery, **how) as transport,
             httpx.Client(transport=transport, timeout=DEADLINE_S) as client,
         ):
             yield Sync(client, transport)
 
     @contextmanager
-    def open_async(**how: Any) -> Iterator[Http]:
+    def open_async(verify: ssl.SSLContext | bool = True, **how: Any) -> Iterator[Http]:
+        how = {"calls": in_turn, "wrapped": httpx.AsyncHTTPTransport(verify=verify), **how}
         with start_blocking_portal(request.param) as portal:
             discovery = aio.Discovery(tmp_path / "s", backoff=backoff)
             with portal.wrap_async_context_manager(discovery):
-                transport = portal.call(partial(AsyncGossipTransport, discovery, **{"calls": in_turn, **how}))
+                transport = portal.call(partial(AsyncGossipTransport, discovery, **how))
                 client = httpx.AsyncClient(transport=transport, timeout=DEADLINE_S)
                 with portal.wrap_async_context_manager(client):
                     yield Async(client, transport, portal)
@@ -191,6 +196,43 @@ def test_a_body_that_breaks_off_is_a_failure_and_one_that_is_left_says_nothing(
         assert (statistics.failed, statistics.cancelled, statistics.under_way) == (1, 1, 0)
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_task_that_is_cancelled_says_nothing_of_the_instance(
+    tmp_path: Path, pair: tuple[Server, Server], backend: str
+) -> None:
+    for one in pair:
+        one.answers = ["hang"]
+
+    async def story() -> None:
+        transport = AsyncGossipTransport(discovery := aio.Discovery(tmp_path / "s"))
+        async with discovery, httpx.AsyncClient(transport=transport, timeout=DEADLINE_S) as client:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.get, f"{WEB}/")
+                while not pair[0].asked and not pair[1].asked:
+                    await anyio.sleep(0.001)
+                tasks.cancel_scope.cancel()
+            statistics = transport.services.statistics()["web"]
+            assert (statistics.cancelled, statistics.failed, statistics.under_way) == (1, 0, 0)
+
+    anyio.run(story, backend=backend)
+
+
+def test_a_certificate_has_to_be_for_the_name_of_the_service(opened: Open, view: FakeView, tmp_path: Path) -> None:
+    with Server(tls=self_signed(tmp_path, "web.gossip")) as server:
+        for service in ("web", "db"):
+            view.put(replace(an_instance(service, port=server.port), address="127.0.0.1"))
+        trusted = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
+
+        def status(url: str, **extensions: str) -> int:
+            with opened(verify=trusted) as http:
+                return http.request("GET", url, extensions=extensions).status_code
+
+        assert status("https://web.gossip/") == 200
+        with pytest.raises(httpx.ConnectError, match="at db on ann"):
+            status("https://db.gossip/")
+        assert status("https://db.gossip/", sni_hostname="web.gossip") == 200
+
+
 def test_other_hosts_and_redirects_to_them_pass_through(opened: Open, pair: tuple[Server, Server]) -> None:
     first, second = pair
     elsewhere = f"http://127.0.0.1:{second.port}/there"
@@ -242,16 +284,16 @@ def test_a_daemon_that_is_away_is_told_as_such(opened: Open, tmp_path: Path) -> 
 def test_names_from_urls_are_mirrored_up_to_a_limit_and_the_oldest_is_let_go(opened: Open) -> None:
     with opened() as http:
         http.request("GET", f"{WEB}/")
-        for number in range(TRANSPORT_SERVICES_MAX):
+        for number in range(API_WATCHES_PER_CONNECTION_MAX + 1):  # none of those let go keeps its watch
             with pytest.raises(NotCalled):
                 http.request("GET", f"http://s{number}.gossip/")
-            if number == 0:
-                http.request("GET", f"{WEB}/")
+            if number == TRANSPORT_SERVICES_MAX - 2:
+                http.request("GET", f"{WEB}/")  # so that it is not the one called longest ago
+            if number == TRANSPORT_SERVICES_MAX - 1:
+                assert "web" in http.statistics()
+                assert "s0" not in http.statistics()
         assert len(http.statistics()) == TRANSPORT_SERVICES_MAX
-        assert "web" in http.statistics()
-        assert "s0" not in http.statistics()
-        with pytest.raises(NotCalled):
-            http.request("GET", "http://s0.gossip/")
+        assert "web" not in http.statistics()
         assert http.request("GET", f"{WEB}/").status_code == 200
 
 
@@ -314,6 +356,17 @@ def test_a_transport_that_is_closed_calls_nobody(tmp_path: Path) -> None:
         with pytest.raises(NotCalled, match="closed"):
             transport.handle_request(httpx.Request("GET", f"{WEB}/"))
         assert discovery.connected
+
+
+@pytest.mark.usefixtures("view")
+def test_a_transport_of_the_parent_process_calls_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Discovery(tmp_path / "s") as discovery:
+        transport = GossipTransport(discovery)
+        child = os.getpid() + 1
+        monkeypatch.setattr(os, "getpid", lambda: child)
+        with pytest.raises(NotCalled, match="make one in each process"):
+            transport.handle_request(httpx.Request("GET", f"{WEB}/"))
+        monkeypatch.undo()
 
 
 @pytest.mark.usefixtures("pair")
