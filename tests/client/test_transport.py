@@ -24,6 +24,7 @@ from gossipd.client import Backoff, Discovery, aio
 from gossipd.client.aio_transport import AsyncGossipTransport
 from gossipd.client.mirror import BaseMirror
 from gossipd.client.transport import GossipTransport, NotCalled
+from gossipd.errors import RequestError
 from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX, TRANSPORT_SERVICES_MAX
 from tests.fakes_api import FakeView, an_instance
 from tests.http_server import Server
@@ -358,15 +359,38 @@ def test_a_transport_that_is_closed_calls_nobody(tmp_path: Path) -> None:
         assert discovery.connected
 
 
-@pytest.mark.usefixtures("view")
+@pytest.mark.usefixtures("pair")
 def test_a_transport_of_the_parent_process_calls_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Discovery(tmp_path / "s") as discovery:
-        transport = GossipTransport(discovery)
+    with (
+        Discovery(tmp_path / "s") as discovery,
+        httpx.Client(transport=GossipTransport(discovery)) as client,
+    ):
+        assert client.get(f"{WEB}/").status_code == 200
         child = os.getpid() + 1
-        monkeypatch.setattr(os, "getpid", lambda: child)
-        with pytest.raises(NotCalled, match="make one in each process"):
-            transport.handle_request(httpx.Request("GET", f"{WEB}/"))
-        monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "getpid", lambda: child)
+            with pytest.raises(NotCalled, match="make one in each process"):
+                client.get(f"{WEB}/")
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_mirror_that_is_not_kept_any_more_is_made_anew(tmp_path: Path) -> None:
+    mirrors: list[BaseMirror] = []
+
+    def noted(mirror: BaseMirror, service: str) -> Calls:
+        mirrors.append(mirror)
+        return mirror.calls(service)
+
+    with (
+        Discovery(tmp_path / "s") as discovery,
+        httpx.Client(transport=GossipTransport(discovery, calls=noted)) as client,
+    ):
+        for _ in range(2):
+            assert client.get(f"{WEB}/").status_code == 200
+        assert len(mirrors) == 1
+        mirrors[0].error = RequestError("bad_answer", "a row is no instance")
+        assert client.get(f"{WEB}/").status_code == 200
+        assert len(mirrors) == 2
 
 
 @pytest.mark.usefixtures("pair")

@@ -261,6 +261,28 @@ def test_who_is_cancelled_in_a_pause_leaves_no_response_open_and_no_call_under_w
     assert (calls.statistics().under_way, calls.statistics().cancelled) == (0, 1)
 
 
+def test_who_is_cancelled_while_an_instance_wants_to_be_left_alone_has_no_call_under_way() -> None:
+    calls = some_calls(1)
+    steps = exchange(calls, a_request())
+    next(steps)
+    steps.send(an_answer(503, **{"Retry-After": "1"}))
+    assert isinstance(next(steps), Pause)
+    assert calls.statistics().under_way == 1
+    steps.throw(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    assert (calls.statistics().under_way, calls.statistics().cancelled) == (0, 1)
+
+
+def test_an_answer_whose_body_is_at_hand_is_a_success_at_once() -> None:
+    calls = some_calls()
+    steps = exchange(calls, a_request())
+    next(steps)
+    with pytest.raises(StopIteration):
+        steps.send(httpx.Response(200, text="all of it"))
+    assert calls.statistics().succeeded == 1
+
+
 def test_a_body_that_breaks_is_a_failure_and_one_that_nobody_reads_says_nothing() -> None:
     for say, counted in (("broken", "failed"), ("shut", "cancelled"), ("whole", "succeeded")):
         calls = some_calls()
