@@ -224,24 +224,30 @@ def measure(name: str, calls: Callable[[Mirror, str], Calls]) -> None:
         scene.servers[hung].send_signal(signal.SIGSTOP)
         hung_at = time.monotonic()
         time.sleep(PHASE_S)
-    for what, port, since, until in (
-        ("calm", None, began_at, killed_at),
-        ("one killed", killed, killed_at, hung_at),
-        ("another hung", hung, hung_at, math.inf),
+    attempts = scene.noting.attempts
+    for what, port, before, since, until in (
+        ("calm", None, 0.0, began_at, killed_at),
+        ("one killed", killed, began_at, killed_at, hung_at),
+        ("another hung", hung, killed_at, hung_at, math.inf),
     ):
         made = [each for each in load.done if since <= each.began_at + each.took_s < until]
         failed = sum(each.error is not None for each in made)
         took = sorted(each.took_s * 1e3 for each in made)
-        vain, last_s = (0, 0.0) if port is None else leaving(scene.noting.attempts, port, since)
-        last = "" if port is None else f"{last_s:.2f}"
-        times = f"{percentile(took, 0.5):.1f} | {percentile(took, 0.99):.1f} | {took[-1]:,.0f}"
-        print(f"| {name} | {what} | {len(made):,} | {failed} | {vain} | {last} | {times} |", flush=True)
+        left = " |  | "
+        if port is not None:
+            usual = [each.port == port for each in attempts if before <= each.began_at < since]
+            vain, last_s = leaving(attempts, port, since)
+            left = f"{sum(usual) / len(usual):.0%} | {vain} | {f'{last_s:.2f}' if vain else ''}"
+        times = f"{percentile(took, 0.5):.1f} | {percentile(took, 0.99):,.1f} | {took[-1]:,.0f}"
+        print(f"| {name} | {what} | {len(made):,} | {failed} | {left} | {times} |", flush=True)
 
 
 def main() -> None:
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.2f} at the start\n")
-    print("| calls | after | made | failed | attempts in vain | the last after, s | p50, ms | p99, ms | longest, ms |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| calls | after | made | failed | its share before | attempts in vain | the last after, s | p50, ms | p99, ms | longest, ms |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     measure("as they are", as_it_is)
     measure("retries off", without_retries)
     measure("round robin", in_turn)
