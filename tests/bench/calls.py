@@ -244,8 +244,8 @@ def measure(name: str, calls: Callable[[Mirror, str], Calls]) -> None:
 
 def main() -> None:
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.2f} at the start\n")
-    columns = ("calls", "after", "made", "failed", "its share before", "attempts in vain", "last after s")
-    columns += ("p50 ms", "p99 ms", "longest ms")
+    columns = ["calls", "after", "made", "failed", "its share before", "attempts in vain", "last after s"]
+    columns += ["p50 ms", "p99 ms", "longest ms"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     measure("as they are", as_it_is)
     measure("retries off", without_retries)
