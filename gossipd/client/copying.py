@@ -32,6 +32,8 @@ class Copy:
             raise RequestError("bad_request", message)
         self.services = tuple(dict.fromkeys(names))
         self.instances: dict[str, tuple[Endpoint, ...]] = dict.fromkeys(self.services, ())
+        self._ready = dict(self.instances)
+        """Those of them that are to get work: sorted out once for each change, not for each lookup."""
         self.view = View()
         """As the daemon last told it; only *isolated*, *met* and *index* are kept up with."""
         self.missing = set(self.services)
@@ -85,6 +87,7 @@ class Copy:
         told, before = self._told[service], self.instances[service]
         rows = {**told.held, **told.rows}
         self.instances[service] = tuple(rows[key] for key in sorted(rows))
+        self._ready[service] = tuple(one for one in self.instances[service] if one.ready)
         return self.instances[service] != before
 
     def __getitem__(self, service: str) -> tuple[Endpoint, ...]:
@@ -92,9 +95,19 @@ class Copy:
         try:
             return self.instances[service]
         except (KeyError, TypeError):
-            expected = ", ".join(self.services)
-            message = f"service={service!r}, expected one of {expected}: name it where the mirror is made"
-            raise RequestError("not_mirrored", message) from None
+            raise self._not_mirrored(service) from None
+
+    def ready(self, service: str) -> tuple[Endpoint, ...]:
+        """Return the instances of *service* that are to get work. Raises: RequestError `not_mirrored`."""
+        try:
+            return self._ready[service]
+        except (KeyError, TypeError):
+            raise self._not_mirrored(service) from None
+
+    def _not_mirrored(self, service: object) -> RequestError:
+        expected = ", ".join(self.services)
+        message = f"service={service!r}, expected one of {expected}: name it where the mirror is made"
+        return RequestError("not_mirrored", message)
 
 
 class _Told:

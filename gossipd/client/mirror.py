@@ -58,7 +58,7 @@ class BaseMirror:
 
     def ready(self, service: str) -> tuple[Endpoint, ...]:
         """Return the instances of *service* that are to get work. Raises: RequestError `not_mirrored`."""
-        return tuple(endpoint for endpoint in self._copy[service] if endpoint.ready)
+        return self._copy.ready(service)
 
     @property
     def view(self) -> View:

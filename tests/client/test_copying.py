@@ -50,6 +50,17 @@ def test_an_instance_comes_changes_and_goes() -> None:
     assert copy["web"] == ()
 
 
+def test_who_is_ready_follows_each_change() -> None:
+    copy = a_copy("a", "b")
+    assert copy.ready("web") == copy["web"]
+    copy.tell("web", {"type": "changed", "instance": a_row("a") | {"ready": False}, "index": 2}, now=0.0)
+    assert [one.id for one in copy.ready("web")] == ["b"]
+    copy.tell("web", {"type": "down", "instance": a_row("b"), "index": 3}, now=0.0)
+    assert copy.ready("web") == ()
+    copy.tell("web", {"type": "changed", "instance": a_row("a"), "index": 4}, now=0.0)
+    assert copy.ready("web") == copy["web"] != ()
+
+
 def test_what_was_found_at_one_look_is_seen_at_once() -> None:
     copy = a_copy()
     assert not copy.tell("web", {"type": "up", "instance": a_row("a"), "index": 2, "more": True}, now=0.0)
