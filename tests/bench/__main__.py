@@ -12,26 +12,36 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
-from tests.bench import serf
+from tests.bench import etcd, serf
+from tests.bench.asking import ask_etcd, ask_ours, ask_serf
 from tests.bench.checks import checks_cost
 from tests.bench.gossipd_side import Ours, spread
+from tests.bench.lookups import mirror_speeds
 from tests.bench.machine import own_loopback
-from tests.bench.results import Budget, Report, Row
+from tests.bench.results import Budget, Report, Row, SpeedRow
 from tests.bench.serf_side import Serfs
 from tests.bench.simulator import simulator_s
 from tests.bench.syncs import RECORDS, sync_bytes
 from tests.bench.watchers import watchers_cost
 
-SECTIONS = ("join", "idle", "changes", "memory", "resolve", "kill", "sync", "simulator", "checks", "watchers")
+SECTIONS = (
+    *("join", "idle", "changes", "memory", "resolve", "client", "kill"),
+    *("sync", "simulator", "checks", "watchers", "mirror"),
+)
 
-WITHOUT_A_CLUSTER = {"sync", "simulator", "checks", "watchers"}
+WITHOUT_A_CLUSTER = {"sync", "simulator", "checks", "watchers", "mirror"}
 """Sections that start no daemons of their own cluster."""
+
+ASKED = "One client, one request at a time"
+"""The title of its table."""
 
 LIMIT_S = 1_200
 """After so many seconds everything is ended, whatever hangs."""
 
 Figures = dict[str, float]
+T = TypeVar("T")
 
 
 def main() -> int:
@@ -64,6 +74,11 @@ def main() -> int:
     if "watchers" in options.only:
         _say("watchers")
         fixed |= _guarded("watchers", report, watchers_cost) or {}
+    if "client" in options.only:
+        _beside(options, report, with_serf)
+    if "mirror" in options.only:
+        _say("mirror")
+        report.speeds |= _guarded("mirror", report, mirror_speeds) or {}
     report.rows += _rows(ours | fixed, serfs, options.only)
     print(report.as_table())
     if options.json is not None:
@@ -84,6 +99,7 @@ def _measure_ours(options: argparse.Namespace, report: Report) -> Figures:
             "changes": lambda: _prefixed("change", spread(ours.changes(options.changes))),
             "memory": lambda: dict(zip(("memory", "memory_max"), ours.memory(), strict=True)),
             "resolve": ours.resolve,
+            "client": lambda: _asked(ask_ours(ours), report),
             "kill": lambda: _prefixed("kill", spread(ours.kills(options.kills))),
         }
         _run(steps, "gossipd", options, report, figures)
@@ -107,10 +123,29 @@ def _measure_serf(options: argparse.Namespace, report: Report) -> Figures:
             "idle": lambda: serfs.idle(options.seconds),
             "changes": changes,
             "memory": lambda: dict(zip(("memory", "memory_max"), serfs.memory(), strict=True)),
+            "client": lambda: _asked(ask_serf(serfs), report),
             "kill": lambda: _prefixed("kill", spread(serfs.kills(options.kills))),
         }
         _run(steps, "serf", options, report, figures)
     return figures
+
+
+def _beside(options: argparse.Namespace, report: Report, with_serf: bool) -> None:
+    """Ask etcd what was asked of the others, and tell who could not be asked."""
+    if not with_serf:
+        report.problems.append("serf, client: not installed (Debian: serf), or left out by --no-serf")
+    if etcd.installed():
+        _say("etcd: client")
+        report.conditions["etcd"] = f"{etcd.version()}, one server"
+        _guarded("etcd, client", report, lambda: _asked(ask_etcd(options.nodes), report))
+    else:
+        report.problems.append("etcd, client: not installed (Debian: etcd-server)")
+
+
+def _asked(rows: list[SpeedRow], report: Report) -> Figures:
+    """Put *rows* into the table of those who were asked the same; they are not among the budgets' figures."""
+    report.speeds.setdefault(ASKED, []).extend(rows)
+    return {}
 
 
 def _more_joins(
@@ -218,7 +253,7 @@ def _rows(ours: Figures, serfs: Figures, only: list[str]) -> list[Row]:
     return [row for section, row in rows if section in only]
 
 
-def _guarded(what: str, report: Report, step: Callable[[], Figures]) -> Figures | None:
+def _guarded(what: str, report: Report, step: Callable[[], T]) -> T | None:
     """Return what *step* measured; None, and a line in the report, if it could not."""
     try:
         return step()

@@ -14,32 +14,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import msgpack
 import trio
 
 from gossipd.api.server import ApiServer
+from tests.bench.machine import cpu_seconds
+from tests.bench.meter import Meter
+from tests.bench.results import Speed
 from tests.fakes_api import FakeCommands, FakeView, an_instance
 
 PIPELINED_AT_ONCE = 500
 """Requests in the text that is repeated; the ids inside need not differ."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
-    requests: int
-    seconds: float
-    server_cpu_seconds: float
-
-    @property
-    def per_second(self) -> float:
-        return self.requests / self.seconds
-
-    @property
-    def per_server_core_second(self) -> float:
-        """What one core would answer if clients and kernel cost nothing to wait for."""
-        return self.requests / self.server_cpu_seconds if self.server_cpu_seconds else float("inf")
 
 
 def resolve_request(service: str, id: int, *, packed: bool) -> bytes:
@@ -50,15 +36,14 @@ def resolve_request(service: str, id: int, *, packed: bool) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-def measure_sequential(path: str, service: str, *, packed: bool, seconds: float = 2.0) -> Speed:
-    """Return how many times a second one client is answered that waits for each answer."""
+def measure_sequential(path: str, service: str, *, packed: bool) -> Speed:
+    """Return how many times a second one client is answered that waits for each answer, and does not decode it."""
     with _connection(path) as (client, pid):
-        count, cpu, start = 0, _cpu_seconds(pid), time.perf_counter()
-        while (spent := time.perf_counter() - start) < seconds:
+        meter = Meter([pid])
+        for count, _ in enumerate(meter.laps()):
             client.sendall(resolve_request(service, count, packed=packed))
             _read_answer(client, packed=packed)
-            count += 1
-        return Speed(requests=count, seconds=spent, server_cpu_seconds=_cpu_seconds(pid) - cpu)
+        return meter.speed
 
 
 def measure_pipelined(path: str, service: str, *, packed: bool, requests: int = 200_000) -> Speed:
@@ -70,7 +55,7 @@ def measure_pipelined(path: str, service: str, *, packed: bool, requests: int = 
         batch = b"".join(resolve_request(service, 1_000 + at, packed=packed) for at in range(PIPELINED_AT_ONCE))
         last = requests // PIPELINED_AT_ONCE
         done = resolve_request("no-such-service", 999_999_999, packed=packed)
-        cpu, start = _cpu_seconds(pid), time.perf_counter()
+        cpu, own, start = cpu_seconds([pid]), time.process_time(), time.perf_counter()
         writer = threading.Thread(target=client.sendall, args=(batch * last + done,))
         writer.start()
         tail = b""
@@ -80,9 +65,9 @@ def measure_pipelined(path: str, service: str, *, packed: bool, requests: int = 
             if not data:
                 raise ConnectionError("the daemon closed the connection")
             tail = tail[-32:] + data
-        spent, used = time.perf_counter() - start, _cpu_seconds(pid) - cpu
+        spent, own, used = time.perf_counter() - start, time.process_time() - own, cpu_seconds([pid]) - cpu
         writer.join()
-        return Speed(requests=last * PIPELINED_AT_ONCE, seconds=spent, server_cpu_seconds=used)
+        return Speed(requests=last * PIPELINED_AT_ONCE, seconds=spent, client_cpu_s=own, server_cpu_s=used)
 
 
 @contextmanager
@@ -137,12 +122,6 @@ def _read_answer(client: socket.socket, *, packed: bool) -> bytes:
         while not answer.endswith(b"\n"):
             answer += client.recv(1 << 20)
     return answer
-
-
-def _cpu_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
