@@ -4,6 +4,7 @@ python -m tests.bench [--nodes 60] [--seconds 20] [--only SECTION ...] [--json F
 """
 
 import argparse
+import compileall
 import os
 import platform
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
+import gossipd
 from tests.bench import etcd, serf
 from tests.bench.asking import ask_etcd, ask_ours, ask_serf
 from tests.bench.checks import checks_cost
@@ -49,6 +51,7 @@ def main() -> int:
     signal.signal(signal.SIGALRM, _overdue)
     signal.signal(signal.SIGTERM, _overdue)
     signal.alarm(LIMIT_S)
+    compileall.compile_dir(Path(gossipd.__file__).parent, quiet=2)  # as installed; compiling costs each daemon memory
     alone = own_loopback()
     report = Report()
     with_serf = serf.installed() and not options.no_serf
