@@ -16,6 +16,7 @@ from tests.bench.etcd import Etcd
 from tests.bench.gossipd_side import Ours
 from tests.bench.meter import Meter
 from tests.bench.results import Speed, SpeedRow
+from tests.bench.serf import ROLE
 from tests.bench.serf_side import Serfs
 
 FEW = 5
@@ -68,9 +69,7 @@ def ask_serf(serfs: Serfs) -> list[SpeedRow]:
     """Return how fast one agent lists its members, and those with a tag, which all have."""
     agents = serfs.running
     target = agents[-1]
-    for agent in agents:
-        agent.tag({"role": "asked"})
-    filters = {"Name": "", "Status": "alive", "Tags": {"role": "asked"}}
+    filters = {"Name": "", "Status": "alive", "Tags": ROLE}
     asks: dict[str, Callable[[], int]] = {
         "members": lambda: len(target.rpc.call("members")[b"Members"]),
         "members-filtered by a tag": lambda: len(target.rpc.call("members-filtered", filters)[b"Members"]),

@@ -20,6 +20,9 @@ from simulations.reality.cluster import free_port, wait_until
 
 HOST = "127.0.0.1"
 
+ROLE = {"role": "bench"}
+"""The tag that every agent has from its start."""
+
 Body = dict[Any, Any]
 """What a request carries, its keys text; and what an answer does, its keys and strings bytes, as serf's old msgpack has them."""
 
@@ -72,6 +75,7 @@ class Agent:
         self.port, self.rpc_port = free_port(HOST), free_port(HOST)
         command = ["serf", "agent", f"-node={name}", f"-bind={HOST}:{self.port}", f"-rpc-addr={HOST}:{self.rpc_port}"]
         command += ["-profile=lan", "-log-level=warn", *([] if key is None else [f"-encrypt={key}"])]
+        command += [f"-tag={tag}={value}" for tag, value in ROLE.items()]
         with (directory / f"{name}.log").open("wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory)
         self._rpc: Rpc | None = None
