@@ -41,7 +41,7 @@ def test_an_overlaid_index_answers_as_one_that_holds_all(
     plain, overlaid = two_indices(held)
     digest_of = {key: a_digest(number) for number, key in enumerate(held)}
     for key, number in changes:
-        owned = None if number is None else a_digest(1_000 + 20 * KEYS.index(key) + number)
+        owned = None if number is None else a_digest(1_000 + 21 * KEYS.index(key) + number)
         for index in (plain, overlaid):
             index.drop(key) if owned is None else index.put(key, owned)
         digest_of |= {} if owned is None else {key: owned}
