@@ -187,7 +187,11 @@ class Discovery(BaseDiscovery):
     async def _watch(self, params: dict[str, object], on_event: Callable[[], None]) -> Feed:
         self._usable()
         feed, said = self._session.watch(params, on_event=on_event)
-        await self._send(self._stream, said)
+        try:
+            await self._send(self._stream, said)
+        except BaseException:  # nobody would ever end it
+            await self._shut(feed)
+            raise
         return feed
 
     async def _take(self, feed: Feed) -> dict[str, object] | None:

@@ -12,6 +12,7 @@ from gossipd.balancing import Endpoint, RoundRobin
 from gossipd.client import Backoff
 from gossipd.client.aio import Discovery, Mirror
 from gossipd.errors import RequestError
+from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX
 from tests.served import DEADLINE_S, a_daemon
 
 SOON = Backoff(base_s=0.005, pause_max_s=0.02)
@@ -179,6 +180,21 @@ def test_errors_leave_the_block_as_they_are(tmp_path: Path, backend: str) -> Non
                 await client.register("web", port=0)
         with pytest.raises(RequestError, match="make another"):
             await client.resolve("web")
+
+    with a_daemon(tmp_path / "s"):
+        run(story, backend)
+
+
+def test_a_watch_that_is_cancelled_before_it_has_begun_is_ended(tmp_path: Path, backend: str) -> None:
+    async def story() -> None:
+        async with a_client(tmp_path / "s") as client:
+            for _ in range(API_WATCHES_PER_CONNECTION_MAX):
+                with anyio.move_on_after(0):
+                    await anext(client.watch("web"))
+                with anyio.move_on_after(0):
+                    await client.mirror("web").__aenter__()
+            async with client.mirror("web") as mirror:
+                assert not mirror.stale
 
     with a_daemon(tmp_path / "s"):
         run(story, backend)
