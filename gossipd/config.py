@@ -77,17 +77,17 @@ class GossipConfig:
     """Seconds that fresh news waits for company before it is pushed."""
     eager_fanout: int = 4
     """Members told at once: the two ring neighbours, and this many less two at random."""
-    eager_packets_per_s: float = 250.0
-    """Eager packets a second on average; past it, news waits for ticks."""
-    eager_packets_burst: int = 250
-    """Eager packets at once after a quiet time."""
+    bytes_per_s: float = 26_000.0
+    """Bytes of news a second on average, in pushes, ticks and probes; past it only ticks go on."""
+    bytes_burst: int = 8_000
+    """Bytes of it at once after a quiet time; 0: nothing is pushed."""
     to_dead_s: float = 30.0
     """Seconds that the dead remain gossip targets, so that a wrong verdict reaches its victim."""
 
     def __post_init__(self) -> None:
         check_ranges("gossip", self, interval_s=(0.01, 60), fanout=(3, 32), retransmit_factor=(1, 32))
-        check_ranges("gossip", self, eager_window_s=(0, 1), eager_fanout=(2, 32), eager_packets_per_s=(1, 1e6))
-        check_ranges("gossip", self, eager_packets_burst=(1, 1_000_000), to_dead_s=(0, 86_400))
+        check_ranges("gossip", self, eager_window_s=(0, 1), eager_fanout=(2, 32), bytes_per_s=(1, 1e9))
+        check_ranges("gossip", self, bytes_burst=(0, 1_000_000_000), to_dead_s=(0, 86_400))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +96,14 @@ class SyncConfig:
 
     interval_s: float = 30.0
     """Most seconds between two syncs with a random member, when all is quiet; a sync that had to repair something is followed by
-    another within reconnect_interval_s, and each that had not doubles the pause."""
+    another within reconnect_interval_s, and each that found nothing different doubles the pause."""
     timeout_s: float = 10.0
     """Seconds that a stream may take to connect, and then may stay without progress."""
+    bytes_per_s: float = 10_000.0
+    """Bytes a second on average that syncs may cost us; past it our answers list less of what differs, and later syncs the rest.
+    Whoever holds nothing gets everything at once."""
+    bytes_burst: int = 8_000
+    """Bytes of it at once after a quiet time."""
     reconnect_interval_s: float = 1.0
     """Seconds between tries to reach a dead peer or a seed; all members together try each dead peer about once in it."""
     seed_interval_s: float = 30.0
@@ -110,6 +115,7 @@ class SyncConfig:
 
     def __post_init__(self) -> None:
         check_ranges("sync", self, interval_s=(0.05, 86_400), timeout_s=(0.05, 600), reconnect_interval_s=(0.05, 3_600))
+        check_ranges("sync", self, bytes_per_s=(1, 1e9), bytes_burst=(1, 1_000_000_000))
         check_ranges("sync", self, seed_interval_s=(0.05, 86_400), forget_after_s=(1, 30 * 86_400))
         check_ranges("sync", self, peer_book_age_s=(1, 10 * 365 * 86_400))
 

@@ -21,6 +21,16 @@ class TokenBucket:
         self._tokens -= count
         return True
 
+    def spend(self, count: float, *, now: float) -> None:
+        """Take *count* tokens, though there may be fewer: first the debt is paid off. It is never more than a burst."""
+        self.take(0, now=now)
+        self._tokens = max(-self._burst, self._tokens - count)
+
+    def left(self, *, now: float) -> float:
+        """Return how many tokens there are now, 0 or more."""
+        self.take(0, now=now)
+        return max(0.0, self._tokens)
+
     def wait_s(self, count: float, *, now: float) -> float:
         """Return seconds until *count* tokens will be there if nobody takes any; infinity if that is never. Takes none.
 

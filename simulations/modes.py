@@ -43,7 +43,7 @@ def without_departures(config: ProtocolConfig) -> ProtocolConfig:
             oversleep_s=600.0,
             stream_ping=False,
         ),
-        gossip=replace(config.gossip, eager_packets_burst=1, retransmit_factor=4.0),
+        gossip=replace(config.gossip, bytes_burst=0, retransmit_factor=4.0),
         sync=replace(config.sync, reconnect_interval_s=30.0),
     )
 

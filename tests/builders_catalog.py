@@ -1,5 +1,6 @@
 """Records, replicas and histories for tests of the catalog and of syncs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -129,11 +130,21 @@ class Exchange:
     items: int = 0
 
 
-def sync(opener: Replica, acceptor: Replica, *, sent_bytes_max: int = SENT_BYTES_MAX, now: float = 0.0) -> Exchange:
+def sync(
+    opener: Replica,
+    acceptor: Replica,
+    *,
+    bytes_most: float = math.inf,
+    begin: float = 0.0,
+    sent_bytes_max: int = SENT_BYTES_MAX,
+    now: float = 0.0,
+) -> Exchange:
     """Run one sync to its end, every message in order, and return what it cost."""
     cost = Exchange()
     asking = SyncOpener(opener.index, opener.lookup, sent_bytes_max=sent_bytes_max)
-    answering = SyncAcceptor(acceptor.index, acceptor.lookup, sent_bytes_max=sent_bytes_max)
+    answering = SyncAcceptor(
+        acceptor.index, acceptor.lookup, bytes_most=bytes_most, begin=begin, sent_bytes_max=sent_bytes_max
+    )
     to_acceptor, to_opener = list(asking.start()), list[StreamMessage]()
     done = False
     while to_acceptor or to_opener:

@@ -24,7 +24,13 @@ from gossipd.limits import LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MA
 
 ROOT = Path(__file__).resolve().parent.parent
 
-UNITS = {"_s": "seconds", "_per_s": "per second", "factor": "factor", "_max": "count", "_burst": "packets"}
+UNITS = {
+    "_s": "seconds",
+    "bytes_per_s": "bytes per second",
+    "bytes_burst": "bytes",
+    "factor": "factor",
+    "_max": "count",
+}
 """The unit by the end of a name, the longest end first."""
 
 LIMITS_HEAD = """\

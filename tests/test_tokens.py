@@ -51,6 +51,17 @@ def test_no_span_of_time_gives_more_than_the_burst_and_the_rate(
         assert given_out <= burst + per_s * latest * (1 + 1e-9) + 1e-6
 
 
+def test_a_debt_is_paid_off_before_anybody_takes_and_is_never_more_than_a_burst() -> None:
+    bucket = TokenBucket(per_s=10.0, burst=20, now=0.0)
+    bucket.spend(25, now=0.0)
+    assert bucket.left(now=0.0) == 0.0
+    assert bucket.wait_s(1, now=0.0) == pytest.approx(0.6)
+    bucket.spend(1_000_000, now=0.0)
+    assert bucket.wait_s(1, now=0.0) == pytest.approx(2.1)
+    assert bucket.left(now=3.0) == pytest.approx(10.0)
+    assert bucket.left(now=99.0) == 20
+
+
 def test_a_bucket_says_how_long_to_wait_and_takes_nothing_for_it() -> None:
     bucket = TokenBucket(per_s=10.0, burst=3, now=0.0)
     assert bucket.wait_s(3, now=0.0) == 0.0

@@ -37,6 +37,8 @@ class Spread:
     """Tell everybody. It replaces whatever is queued under the same key."""
 
     item: Claim | Record | Announce
+    urgent: bool = True
+    """Whether somebody may act on it at once: then it is pushed, else it goes with ticks and other packets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ from gossipd.node.outbound import Outbound
 from gossipd.node.peers import PeerBook, PeerEntry
 from gossipd.node.streams import Item, Machine, Stream, Streams
 from gossipd.records import Claim, Mode, NodeInfo, Record, Status
+from gossipd.tokens import TokenBucket
 from gossipd.wire.messages import Fetch, Ping, StreamMessage, SyncOpen
 from gossipd.wire.records import NODE_KEY, make_record
 
@@ -112,6 +113,7 @@ class Machines:
         self.guard = Guard(config.guard, catalog=self.catalog, live=self._is_live, mode_of=self._mode_of)
         self.author = Author(me, incarnation.epoch, make_record)
         self.spreader = Spreader(config.gossip, rng=rng, now=now)
+        self.answers = TokenBucket(per_s=config.sync.bytes_per_s, burst=config.sync.bytes_burst, now=now)
 
     def _wire(self, me: NodeId) -> None:
         keyring, cluster = self.keyring, self.cluster
@@ -140,6 +142,7 @@ class Machines:
             initiator=lambda: InitiatorSeal(self.keyring, cluster, self.entropy(SESSION_BYTES), self.seen_streams),
             acceptor=lambda: AcceptorSeal(self.keyring, cluster, self.entropy(SESSION_BYTES), self.seen_streams),
             answer=self._answer_stream,
+            sent=lambda size: self.answers.spend(size, now=self.clock),
         )
 
     # ---------------------------------------------------------------------------------------------- effects and events
@@ -153,12 +156,12 @@ class Machines:
     def _perform_one(self, effect: Effect, *, now: float) -> Sequence[Effect]:
         match effect:
             case Tell():
-                datagram = self.outbound.tell(effect)
+                datagram = self.outbound.tell(effect, now=now)
                 self.actions += [] if datagram is None else [datagram]
             case Send():
-                self.actions.append(self.outbound.send(effect))
+                self.actions.append(self.outbound.send(effect, now=now))
             case Spread():
-                self.outbound.spread(effect.item, now=now)
+                self.outbound.spread(effect.item, urgent=effect.urgent, now=now)
             case Report():
                 self.report(effect.event, now=now)
             case Accuse():
@@ -206,11 +209,12 @@ class Machines:
     def _pace_syncs(self, event: SyncFinished, *, now: float) -> None:
         """Sync again soon while syncs bring what we lacked, and ever more rarely while they do not.
 
-        Not for what is received, and refused, or sent: two that can never agree would sync without a pause.
+        Slowly so if something went to and fro: we may lack what was not listed. Two that can never agree slow down, too.
         """
         config = self.config.sync
         self.counters.syncs_in_step += not event.changed
-        pause_s = config.reconnect_interval_s if event.changed else 2 * self.sync_pause_s
+        slower = 1.2 if event.items_sent or event.items_received else 2.0
+        pause_s = config.reconnect_interval_s if event.changed else slower * self.sync_pause_s
         self.sync_pause_s = min(pause_s, config.interval_s)
         self.next_sync = now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s
 
@@ -391,5 +395,6 @@ class Machines:
 
     def _answer_stream(self, message: StreamMessage) -> Machine:
         if isinstance(message, SyncOpen | Fetch):
-            return SyncAcceptor(self.items, self.lookup)
+            left = self.answers.left(now=self.clock)
+            return SyncAcceptor(self.items, self.lookup, bytes_most=left, begin=self.rng.random())
         raise MalformedPacket(f"{type(message).__name__} opens a stream, expected Ping, SyncOpen or Fetch")

@@ -52,25 +52,25 @@ class Outbound:
         self._counters = counters
         self._room = PAYLOAD_BYTES_MAX - len(sender_bytes(me))
 
-    def tell(self, effect: Tell) -> SendDatagram | None:
+    def tell(self, effect: Tell, *, now: float) -> SendDatagram | None:
         """Return the datagram for a member; None if it was forgotten meanwhile."""
         row = self._table.row(effect.target)
         if row is None:
             return None
         messages: list[Message] = [effect.message] if effect.first is None else [effect.first, effect.message]
-        return self._datagram((row.claim.address,), messages, gossip=row.live)
+        return self._datagram((row.claim.address,), messages, gossip=row.live, now=now)
 
-    def send(self, effect: Send) -> SendDatagram:
+    def send(self, effect: Send, *, now: float) -> SendDatagram:
         """Return the datagram for an address; gossip rides along only if it is the known address of a live member."""
         row = None if effect.member is None else self._table.row(effect.member)
         known = row is not None and row.live and row.claim.address == effect.target
         messages: list[Message] = [effect.message] if effect.first is None else [effect.first, effect.message]
-        return self._datagram((effect.target,), messages, gossip=known)
+        return self._datagram((effect.target,), messages, gossip=known, now=now)
 
-    def spread(self, item: News, *, now: float) -> None:
+    def spread(self, item: News, *, urgent: bool, now: float) -> None:
         """Queue *item* as news. What does not fit a datagram must come as an Announce.
 
-        All but doubts is urgent. Echoes are awaited from neighbours that we believe alive: a suspect may never answer.
+        Echoes are awaited from neighbours that we believe alive: a suspect may never answer.
         """
         payload = encode_message(item)
         assert len(payload) <= GOSSIP_MESSAGE_BYTES_MAX, f"{len(payload)} bytes of {type(item).__name__}"
@@ -81,7 +81,7 @@ class Outbound:
             payload,
             version=news_version(item),
             awaited=[name for name in table.neighbours() if table.rows[name].claim.status is Status.ALIVE],
-            urgent=not isinstance(item, Claim) or item.status is not Status.SUSPECT,
+            urgent=urgent,
             now=now,
         )
 
@@ -105,11 +105,13 @@ class Outbound:
     def _queue(self, item: News) -> Queue:
         return self._spreader.membership if isinstance(item, Claim) else self._spreader.catalog
 
-    def _datagram(self, targets: tuple[Address, ...], messages: Sequence[Message], *, gossip: bool) -> SendDatagram:
+    def _datagram(
+        self, targets: tuple[Address, ...], messages: Sequence[Message], *, gossip: bool, now: float
+    ) -> SendDatagram:
         payloads = [encode_message(message) for message in messages]
         if gossip and len(self._spreader):
             room = self._room - sum(map(len, payloads))
-            payloads += self._spreader.fill(room, members=len(self._table.live) + 1)
+            payloads += self._spreader.fill(room, members=len(self._table.live) + 1, now=now)
         return self._seal(targets, payloads)
 
     def _seal(self, targets: tuple[Address, ...], payloads: Sequence[bytes]) -> SendDatagram:

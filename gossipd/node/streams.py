@@ -85,14 +85,16 @@ class Streams:
         initiator: Callable[[], Seal],
         acceptor: Callable[[], Seal],
         answer: Callable[[StreamMessage], Machine],
+        sent: Callable[[int], None],
     ) -> None:
-        """*answer* makes the machine for a stream that a peer opened, from its first message."""
+        """*answer* makes the machine for a stream that a peer opened, from its first message; *sent* hears of bytes."""
         self._me = me
         self._timeout_s = timeout_s
         self._counters = counters
         self._initiator = initiator
         self._acceptor = acceptor
         self._answer = answer
+        self._sent = sent
         self._open: dict[int, Stream] = {}
         self._deadlines: Deadlines[int] = Deadlines()
         self._next_id = 0
@@ -244,6 +246,7 @@ class Streams:
         for message in messages:
             data = frame(stream.seal.seal(join_envelope(self._me, [encode_message(message)])))
             stream.bytes_sent += len(data)
+            self._sent(len(data))
             stream.items_sent += len(getattr(message, "items", ()))
             actions.append(SendStream(stream=stream.id, data=data))
         return actions

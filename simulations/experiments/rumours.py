@@ -57,8 +57,8 @@ _QUIET = replace(
     sync=replace(LAN.sync, interval_s=86_400.0, seed_interval_s=86_400.0),
 )
 KINDS: dict[str, ProtocolConfig] = {
-    "ticks, no cap": replace(_QUIET, gossip=replace(LAN.gossip, eager_packets_burst=1, retransmit_factor=32.0)),
-    "ticks": replace(_QUIET, gossip=replace(LAN.gossip, eager_packets_burst=1, retransmit_factor=4.0)),
+    "ticks, no cap": replace(_QUIET, gossip=replace(LAN.gossip, bytes_burst=0, retransmit_factor=32.0)),
+    "ticks": replace(_QUIET, gossip=replace(LAN.gossip, bytes_burst=0, retransmit_factor=4.0)),
     "gossipd": _QUIET,
 }
 """Ticks as memberlist's and Serf's: to random members alone, each message as often as its budget says."""

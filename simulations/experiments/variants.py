@@ -70,7 +70,7 @@ class _Piggyback(Spreader):
         queue.put(key, payload)
         self.update_bytes = max(self.update_bytes, len(payload))
 
-    def fill(self, room: int, *, members: int) -> list[bytes]:
+    def fill(self, room: int, *, members: int, now: float) -> list[bytes]:
         room = min(room, UPDATES_MAX * self.update_bytes)
         return self.membership.take(room, sends=1, limit=self.rounds(members))
 

@@ -1,6 +1,7 @@
 """A sync: what it brings, what it costs, what it refuses."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -184,6 +185,25 @@ def test_what_came_by_gossip_meanwhile_is_not_fetched() -> None:
     send = [message for answer in acceptor.receive(asked).send for message in opener.receive(answer).send]
     assert not any(isinstance(message, Fetch) for message in send)
     assert opener.may_end
+
+
+def test_an_answer_of_few_bytes_lists_few_and_syncs_of_few_make_equal_too() -> None:
+    one, other = crowd(owners=50, each=20), crowd(owners=50, each=20, port=81, me=CID)
+    for number in range(50):
+        owner = NodeId(f"node-{number}")
+        other.merge(*(a_record(f"service-{n}", owner=owner, seq=n + 21, content=web(port=81)) for n in range(20)))
+    rng, rounds = Random(1), 0
+    while one.state() != other.state():
+        cost = sync(one, other, bytes_most=0.0, begin=rng.random())
+        assert cost.acceptor_bytes < 80 * 150  # 64 hashes, whole buckets, and an item for each
+        rounds += 1
+    assert rounds > 10
+
+
+def test_who_holds_nothing_gets_all_at_once_however_few_bytes_are_left() -> None:
+    full, joiner = crowd(owners=50, each=20), Replica(CID)
+    sync(joiner, full, bytes_most=0.0)
+    assert joiner.state() == full.state()
 
 
 def test_a_sync_past_what_a_stream_carries_ends_early_and_the_next_goes_on() -> None:

@@ -382,7 +382,7 @@ def test_a_stranger_gets_an_ack_at_its_source_and_no_gossip() -> None:
 def stranger_ping(node: Node) -> bytes:
     """A sealed ping for n0 from a node that nobody knows."""
     effect = Send(target=address_of(0), message=Ping(sequence=1, target=NodeId("n0")))
-    return node._m.outbound.send(effect).data
+    return node._m.outbound.send(effect, now=0.0).data
 
 
 def test_sixty_nodes_that_all_join_one_at_once_know_each_other_within_four_seconds() -> None:

@@ -147,7 +147,8 @@ def test_a_stream_ping_is_answered_by_its_target_and_nobody_else(sender: str, an
     began = len(net.history)
 
     def opened() -> list[OpenStream]:
-        return [action for *_, action in net.history[began:] if isinstance(action, OpenStream)]
+        streams = [action for *_, action in net.history[began:] if isinstance(action, OpenStream)]
+        return [stream for stream in streams if stream.timeout_s < LAN.sync.timeout_s]
 
     net.run_until(lambda: bool(opened()), within_s=5)
     stream = opened()[0].stream

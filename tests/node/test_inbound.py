@@ -46,7 +46,7 @@ def a_node(peer: Peer, *members: NodeId) -> Node:
     for member in members:
         peer.say(node, a_claim(member), sender=member)
     while len(node._m.spreader):
-        node._m.spreader.fill(10_000, members=1)
+        node._m.spreader.fill(10_000, members=1, now=0.0)
     return node
 
 

@@ -79,6 +79,12 @@ class Queue:
         if entry.echoed and entry.told:
             self.discard(key)
 
+    def ring_changed(self, neighbours: Collection[NodeId]) -> None:
+        """Await no echo from whoever is none of our *neighbours* any more: nobody there tells us anything."""
+        for key, entry in list(self._entries.items()):
+            for former in entry.awaited.difference(neighbours):
+                self.heard(key, entry.version, former)
+
     def discard(self, key: Hashable) -> None:
         """Forget what is queued under *key*."""
         entry = self._entries.pop(key, None)

@@ -19,7 +19,7 @@ from gossipd.config import GossipConfig
 from gossipd.core.broadcast.budget import transmit_limit
 from gossipd.core.broadcast.queue import Queue
 from gossipd.ids import NodeId
-from gossipd.limits import QUEUE_MESSAGES_MAX
+from gossipd.limits import DATAGRAM_BYTES_MAX, QUEUE_MESSAGES_MAX
 from gossipd.tokens import TokenBucket
 
 
@@ -42,16 +42,20 @@ class Batch:
 
 
 class Spreader:
-    """Two queues, of membership and of catalog news, each guaranteed half of a datagram while it can fill it."""
+    """Two queues, of membership and of catalog news, each guaranteed half of a datagram while it can fill it.
+
+    All news draws on one budget of bytes. Pushes, and what rides along, wait for it; ticks, of which there are few, do not.
+    """
 
     def __init__(self, config: GossipConfig, *, rng: Random, now: float) -> None:
         self._config = config
         self._rng = rng
+        self._budget = TokenBucket(per_s=config.bytes_per_s, burst=config.bytes_burst, now=now)
         self.membership = Queue(QUEUE_MESSAGES_MAX)
         self.catalog = Queue(QUEUE_MESSAGES_MAX)
-        self._tokens = TokenBucket(per_s=config.eager_packets_per_s, burst=config.eager_packets_burst, now=now)
         self._eager_at = math.inf
         self._tick_at = math.inf
+        self._ring: list[NodeId] = []
         self.eager_packets = 0
 
     def __len__(self) -> int:
@@ -74,9 +78,13 @@ class Spreader:
             self._eager_at = min(self._eager_at, now + self._config.eager_window_s)
         self._tick_at = min(self._tick_at, now + self._config.interval_s)
 
-    def fill(self, room: int, *, members: int) -> list[bytes]:
+    def fill(self, room: int, *, members: int, now: float) -> list[bytes]:
         """Return what rides along in a datagram to one member with *room* bytes left; *members* live, us included."""
-        return self._take(room, sends=1, limit=self._limit(members)) if len(self) else []
+        if not len(self) or self._budget.wait_s(1, now=now) > 0:
+            return []
+        payloads = self._take(room, sends=1, limit=self._limit(members))
+        self._budget.spend(sum(map(len, payloads)), now=now)
+        return payloads
 
     def next_deadline(self) -> float:
         """Return when the next push or tick is due; `math.inf` while there is no news."""
@@ -85,31 +93,38 @@ class Spreader:
     def handle_timer(self, audience: Audience, *, room: int, now: float) -> list[Batch]:
         """Return the datagrams that are due, each of at most *room* bytes of messages."""
         batches: list[Batch] = []
+        if audience.neighbours != self._ring:
+            self._ring = audience.neighbours
+            self.membership.ring_changed(self._ring)
+            self.catalog.ring_changed(self._ring)
         if self._eager_at <= now:
             self._eager_at = math.inf
             batches += self._push(audience, room=room, now=now)
         if self._tick_at <= now:
             self._tick_at = math.inf
-            batches += self._tick(audience, room=room)
+            batches += self._tick(audience, room=room, now=now)
             if len(self):
                 self._tick_at = now + self._config.interval_s
         return batches
 
     def _push(self, audience: Audience, *, room: int, now: float) -> list[Batch]:
+        """What must wait for the bucket goes with the next tick, if that comes first; many then share a datagram."""
         batches: list[Batch] = []
         limit = self._limit(len(audience.live) + 1)
         while self.membership.to_push() or self.catalog.to_push():
-            targets = self._targets(audience.neighbours, audience.live, min(self._config.eager_fanout, limit))
-            if not targets or not self._tokens.take(len(targets), now=now):
+            wait_s = self._budget.wait_s(1, now=now)
+            if wait_s > 0:
+                self._eager_at = now + wait_s
                 break
-            payloads = self._take(room, sends=len(targets), limit=limit, told=True, push_only=True)
+            targets = self._targets(audience.neighbours, audience.live, min(self._config.eager_fanout, limit))
+            payloads = self._take(room, sends=len(targets), limit=limit, told=True, push_only=True) if targets else []
             if not payloads:
                 break
             self.eager_packets += len(targets)
-            batches.append(Batch(targets, payloads))
+            batches.append(self._batch(targets, payloads, room=room, now=now))
         return batches
 
-    def _tick(self, audience: Audience, *, room: int) -> list[Batch]:
+    def _tick(self, audience: Audience, *, room: int, now: float) -> list[Batch]:
         """What is sent least decides for how many the budget still suffices; what shares its datagram may go over by a few."""
         pool = audience.live + audience.recently_dead()
         if not pool:
@@ -121,7 +136,11 @@ class Spreader:
         left = limit - min(queue.least_sends() for queue in (self.membership, self.catalog) if len(queue))
         targets = self._targets(audience.neighbours, pool, max(1, min(self._config.fanout, left)))
         payloads = self._take(room, sends=len(targets), limit=limit, told=True)
-        return [Batch(targets, payloads)] if payloads else []
+        return [self._batch(targets, payloads, room=room, now=now)] if payloads else []
+
+    def _batch(self, targets: tuple[NodeId, ...], payloads: list[bytes], *, room: int, now: float) -> Batch:
+        self._budget.spend((DATAGRAM_BYTES_MAX - room + sum(map(len, payloads))) * len(targets), now=now)
+        return Batch(targets, payloads)
 
     def _targets(self, ring: list[NodeId], pool: list[NodeId], most: int) -> tuple[NodeId, ...]:
         some = self._rng.sample(pool, min(most, len(pool)))

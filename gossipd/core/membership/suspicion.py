@@ -44,9 +44,9 @@ def shrunk_timeout_s(confirmations: int, *, wanted: int, least_s: float, longest
 class _Suspicion:
     incarnation: Incarnation
     since: float
-    wanted: int
-    least_s: float
-    longest_s: float
+    wanted: int = 0
+    least_s: float = 0.0
+    longest_s: float = 0.0
     accusers: dict[NodeId, None] = field(default_factory=dict)
 
 
@@ -67,12 +67,10 @@ class Suspicions:
 
     def start(self, member: NodeId, incarnation: Incarnation, accuser: NodeId, *, members: int, now: float) -> None:
         """Begin to suspect *member*; *members* are live, ourselves included. An earlier suspicion of it is replaced."""
-        settings = self._config.suspicion
-        least_s = suspicion_timeout_s(max(1, members), interval_s=self._config.probe.interval_s, factor=settings.factor)
-        wanted = confirmations_wanted(members, factor=settings.factor)
-        suspicion = _Suspicion(incarnation, now, wanted, least_s, least_s * settings.max_factor)
+        suspicion = _Suspicion(incarnation, now)
         suspicion.accusers[accuser] = None
         self._open[member] = suspicion
+        self._time(suspicion, members)
         self._arm(member)
 
     def confirm(self, member: NodeId, accuser: NodeId) -> bool:
@@ -119,13 +117,32 @@ class Suspicions:
         """Return when the next suspicion runs out; `math.inf` while none does or they are held."""
         return math.inf if self._held else self._deadlines.next()
 
-    def pop_due(self, *, now: float) -> list[tuple[NodeId, Incarnation]]:
-        """Return the members whose time is up, with the incarnation that was suspected; they are suspected no more."""
-        if self._held:
-            return []
-        return [(member, self._open.pop(member).incarnation) for member in self._deadlines.pop_due(now)]
+    def pop_due(self, *, members: int, now: float) -> list[tuple[NodeId, Incarnation]]:
+        """Return the members whose time is up, with the incarnation that was suspected; they are suspected no more.
 
-    def _arm(self, member: NodeId) -> None:
+        *members* are live now. Where they were fewer at the start, as a newcomer saw it, there is more time.
+        """
+        due: list[tuple[NodeId, Incarnation]] = []
+        for member in [] if self._held else self._deadlines.pop_due(now):
+            suspicion = self._open[member]
+            if self._time(suspicion, members) and self._arm(member) > now:
+                continue
+            self._deadlines.cancel(member)
+            due.append((member, self._open.pop(member).incarnation))
+        return due
+
+    def _time(self, suspicion: _Suspicion, members: int) -> bool:
+        """Give *suspicion* the waits of a cluster of so many *members*, unless it has longer ones; return whether it got them."""
+        settings = self._config.suspicion
+        least_s = suspicion_timeout_s(max(1, members), interval_s=self._config.probe.interval_s, factor=settings.factor)
+        if least_s <= suspicion.least_s:
+            return False
+        suspicion.least_s, suspicion.longest_s = least_s, least_s * settings.max_factor
+        suspicion.wanted = confirmations_wanted(members, factor=settings.factor)
+        return True
+
+    def _arm(self, member: NodeId) -> float:
+        """Set when the suspicion of *member* runs out, and return it."""
         suspicion = self._open[member]
         wait_s = shrunk_timeout_s(
             len(suspicion.accusers) - 1,
@@ -134,3 +151,4 @@ class Suspicions:
             longest_s=suspicion.longest_s,
         )
         self._deadlines.set(member, suspicion.since + wait_s)
+        return suspicion.since + wait_s

@@ -2,7 +2,8 @@
 
 Rows merge by `precedence`, so order and duplicates do not matter. Departs, for that reason: a suspect or dead claim about a name
 that we do not know is kept (memberlist ignores it, rules 13 and 17); that the forgotten do not come back is ensured by the age that
-travels with a verdict, and by the epoch. A sync's "dead" about a member that lives here only raises suspicion (rule 27).
+travels with a verdict, and by the epoch. A sync's "dead" about a member that lives here only raises suspicion (rule 27), and the
+member is told at once: after a cut there are many of these, and their refutations shall overtake the doubts.
 """
 
 import math
@@ -21,10 +22,13 @@ from gossipd.core.membership.suspicion import Suspicions
 from gossipd.ids import Address, Incarnation, NodeId
 from gossipd.limits import AGE_S_MAX, INTEGER_MAX, MEMBERS_MAX
 from gossipd.records import Claim, Status
-from gossipd.wire.messages import PROTOCOL_VERSION, Twin
+from gossipd.wire.messages import PROTOCOL_VERSION, Ping, Twin
 
 TWIN_NOTICE_S = 10.0
 """Seconds between two notices to a process that bears our name."""
+
+UNAWAITED = 0
+"""The sequence of a ping that is to make its target answer an accusation; nobody waits for the Ack."""
 
 LIVE = (Status.ALIVE, Status.SUSPECT)
 
@@ -115,21 +119,26 @@ class Table:
         row = self.rows.get(claim.member)
         if row is None:
             return self._meet(claim, source=source, how=how, now=now)
+        asked: list[Effect] = []
         if how == "sync" and claim.status is Status.DEAD and row.live and supersedes(claim, row.claim):
             claim = replace(claim, status=Status.SUSPECT, age_s=0)
+            if self._config.probe.buddy:
+                ping = Ping(sequence=UNAWAITED, target=claim.member)
+                asked = [Send(target=row.claim.address, message=ping, first=claim)]
         if not supersedes(claim, row.claim):
             confirms = claim.status is row.claim.status is Status.SUSPECT and claim.incarnation == row.claim.incarnation
             accuser = self.rows.get(claim.accuser)
             known = accuser is not None and accuser.live  # invented names must not hurry the verdict
             if confirms and known and self.suspicions.confirm(claim.member, claim.accuser):
-                return [Spread(item=claim)]
+                return [Spread(item=claim, urgent=False)]
             return []
         before = row.claim
         self._put(claim, now=now, changed=claim.status is not before.status)
         self._time_suspicion(claim, now=now)
         if before.status is claim.status is Status.DEAD:
             return []
-        return [Spread(item=claim), self._changed(claim, before.status, source=source, how=how)]
+        spread = Spread(item=claim, urgent=_is_urgent(claim, before))
+        return [*asked, spread, self._changed(claim, before.status, source=source, how=how)]
 
     def withdraw(self, *, now: float) -> list[MemberChanged]:
         """Unsay the accusations that are ours alone, and return what that changes: we were the one cut off.
@@ -190,7 +199,7 @@ class Table:
     def handle_timer(self, *, now: float) -> list[Effect]:
         """Declare dead whose time is up; forget who has been gone for long enough."""
         effects: list[Effect] = []
-        for member, incarnation in self.suspicions.pop_due(now=now):
+        for member, incarnation in self.suspicions.pop_due(members=len(self.live) + 1, now=now):
             row = self.rows.get(member)
             if row is not None and row.claim.status is Status.SUSPECT and row.claim.incarnation == incarnation:
                 dead = replace(row.claim, status=Status.DEAD, accuser=self.me)
@@ -211,7 +220,7 @@ class Table:
         self._put(claim, now=now, changed=True)
         self._time_suspicion(claim, now=now)
         if claim.status in LIVE or how != "sync":
-            effects.append(Spread(item=claim))
+            effects.append(Spread(item=claim, urgent=_is_urgent(claim, None)))
         return [*effects, self._changed(claim, None, source=source, how=how)]
 
     def _about_us(self, claim: Claim, *, now: float) -> list[Effect]:
@@ -297,3 +306,11 @@ class Table:
             source=source,
             how=how,
         )
+
+
+def _is_urgent(claim: Claim, before: Claim | None) -> bool:
+    """Whether *claim*, which replaces *before*, changes what users see: a doubt does not, nor does a refutation of what we never
+    believed; after a cut of two halves each member has to refute, and half of us need not hurry to tell."""
+    if claim.status is Status.SUSPECT:
+        return False
+    return before is None or (claim.status, claim.incarnation.epoch) != (before.status, before.incarnation.epoch)

@@ -18,6 +18,7 @@ MalformedPacket, and the stream is closed; what was merged by then stays, so tha
 in vain.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -50,6 +51,13 @@ FRAME_ITEM_BYTES_MAX = STREAM_FRAME_BYTES_MAX - 512
 SENT_BYTES_MAX = STREAM_BYTES_MAX * 7 // 8
 """Estimated bytes of items sent in one sync: the rest of what a stream may carry is for hashes and frames. Past it the
 sync ends early and well, and the next one goes on from there."""
+
+
+LISTED_BYTES = 24
+"""Estimated bytes that a listed hash costs: itself, and often an item for it."""
+
+LISTED_LEAST = 128
+"""Hashes that are listed whatever was sent a moment ago, so that every sync brings something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +212,19 @@ class SyncOpener:
 class SyncAcceptor:
     """The other side: gives what is asked for. The peer ends the stream after a sync, and only while it `may_end`."""
 
-    def __init__(self, index: ItemIndex, lookup: Lookup, *, sent_bytes_max: int = SENT_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        index: ItemIndex,
+        lookup: Lookup,
+        *,
+        bytes_most: float = math.inf,
+        begin: float = 0.0,
+        sent_bytes_max: int = SENT_BYTES_MAX,
+    ) -> None:
+        """List what may cost *bytes_most*, from buckets *begin* of the way round, 0 to 1: the next sync lists others."""
         self._index = index
+        self._listed_most = max(LISTED_LEAST, bytes_most / LISTED_BYTES)
+        self._begin = begin
         self._outbox = _Outbox(lookup, sent_bytes_max)
         self._asked = _Inbox()
         self._received = _Inbox()
@@ -241,9 +260,22 @@ class SyncAcceptor:
     def _open(self, message: SyncOpen) -> SyncStep:
         listed, sent = differing(self._index, message)
         count = len(split_hashes(message.buckets))
+        listed = self._some(listed, count)
         self._state = _State.RECEIVING if listed else _State.DONE
         items = (digest for bucket in sent for digest in sorted(self._index.digests_in(bucket, count)))
         return SyncStep(send=[*self._diffs(listed, count), *self._outbox.answer(items)], done=not listed)
+
+    def _some(self, listed: list[int], count: int) -> list[int]:
+        """Return those of the buckets *listed* that are listed in this sync, at least one."""
+        first = int(self._begin * len(listed))
+        some: list[int] = []
+        room = self._listed_most
+        for bucket in listed[first:] + listed[:first]:
+            room -= max(1, len(self._index.digests_in(bucket, count)))
+            if some and room < 0:
+                break
+            some.append(bucket)
+        return sorted(some)
 
     def _diffs(self, listed: list[int], count: int) -> list[StreamMessage]:
         """Return the hashes in the *listed* buckets, cut into frames; a bucket may go on in the next one."""

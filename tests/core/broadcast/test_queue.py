@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gossipd.core.broadcast.queue import TO_PUSH, Queue
 from gossipd.ids import NodeId
-from tests.builders import CAT, DAN
+from tests.builders import CAT, DAN, EVE
 
 
 def holding(*payloads: bytes, most: int = 100) -> Queue:
@@ -154,6 +154,15 @@ def test_what_replaces_is_awaited_anew() -> None:
     assert "bob" in queue
 
 
+def test_a_former_neighbour_is_not_waited_for() -> None:
+    queue = awaiting(CAT, DAN)
+    queue.take(100, sends=1, limit=9, told=True)
+    queue.ring_changed([DAN, EVE])
+    assert "bob" in queue
+    queue.heard("bob", 2, DAN)
+    assert "bob" not in queue
+
+
 def test_a_cleared_queue_is_empty_and_goes_on() -> None:
     queue = holding(b"one", b"two")
     queue.put("urgent", b"urgent")
@@ -224,6 +233,13 @@ class AnyQueue(RuleBasedStateMachine):
         self.queue.heard(key, version, source)
         if held is not None and not old:
             held.awaited.discard(source)
+            self._leave(key)
+
+    @rule(neighbours=st.sets(NEIGHBOURS))
+    def ring_changed(self, neighbours: set[NodeId]) -> None:
+        self.queue.ring_changed(neighbours)
+        for key, held in list(self.held.items()):
+            held.awaited &= neighbours
             self._leave(key)
 
     @rule(key=st.integers(0, 9))

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from random import Random
 
-from gossipd.config import LAN
+from gossipd.config import LAN, GossipConfig
 from gossipd.core.broadcast.queue import Queue
 from gossipd.core.broadcast.spread import Audience, Batch, Spreader
 from gossipd.ids import NodeId
@@ -17,8 +17,8 @@ GOSSIP = LAN.gossip
 ROOM = PAYLOAD_BYTES_MAX - 65
 
 
-def a_spreader(*, seed: int = 1, now: float = 0.0) -> Spreader:
-    return Spreader(GOSSIP, rng=Random(seed), now=now)
+def a_spreader(config: GossipConfig = GOSSIP, *, seed: int = 1) -> Spreader:
+    return Spreader(config, rng=Random(seed), now=0.0)
 
 
 def an_audience(
@@ -49,7 +49,7 @@ def test_without_news_there_is_nothing_to_do() -> None:
     spreader = a_spreader()
     assert spreader.next_deadline() == math.inf
     assert spreader.handle_timer(an_audience(), room=ROOM, now=99.0) == []
-    assert spreader.fill(ROOM, members=6) == []
+    assert spreader.fill(ROOM, members=6, now=0.0) == []
 
 
 def test_fresh_news_waits_one_window_for_company_and_goes_to_the_ring_and_two_at_random() -> None:
@@ -107,7 +107,7 @@ def test_what_is_not_urgent_waits_for_the_tick_and_goes_to_the_ring_and_one_at_r
 def test_what_rode_along_within_the_window_is_pushed_all_the_same() -> None:
     spreader = a_spreader()
     put(spreader, spreader.catalog, "web", b"web is up", now=0.0)
-    assert spreader.fill(ROOM, members=6) == [b"web is up"]
+    assert spreader.fill(ROOM, members=6, now=0.0) == [b"web is up"]
     (batch,) = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
     assert (batch.payloads, len(batch.targets)) == ([b"web is up"], 4)
 
@@ -126,15 +126,15 @@ def test_what_rides_along_counts_as_sent() -> None:
     """Scenario 43."""
     spreader = a_spreader()
     put(spreader, spreader.membership, BOB, b"news", now=0.0)
-    assert [spreader.fill(ROOM, members=6) for _ in range(7)] == [[b"news"]] * 6 + [[]]
+    assert [spreader.fill(ROOM, members=6, now=0.0) for _ in range(7)] == [[b"news"]] * 6 + [[]]
 
 
 def test_what_rides_along_fits_the_room_that_is_left() -> None:
     """Scenario 43."""
     spreader = a_spreader()
     put(spreader, spreader.membership, BOB, b"x" * 100, now=0.0)
-    assert spreader.fill(99, members=6) == []
-    assert spreader.fill(100, members=6) == [b"x" * 100]
+    assert spreader.fill(99, members=6, now=0.0) == []
+    assert spreader.fill(100, members=6, now=0.0) == [b"x" * 100]
 
 
 def test_membership_and_catalog_news_have_half_a_datagram_each_while_they_can_fill_it() -> None:
@@ -142,7 +142,7 @@ def test_membership_and_catalog_news_have_half_a_datagram_each_while_they_can_fi
     for number in range(100):
         put(spreader, spreader.membership, number, b"m" * 50, now=0.0)
         put(spreader, spreader.catalog, number, b"c" * 50, now=0.0)
-    filled = b"".join(spreader.fill(1_000, members=6))
+    filled = b"".join(spreader.fill(1_000, members=6, now=0.0))
     assert (filled.count(b"m"), filled.count(b"c")) == (500, 500)
 
 
@@ -151,18 +151,43 @@ def test_what_one_class_does_not_need_the_other_may_use() -> None:
     for number in range(100):
         put(spreader, spreader.membership, number, b"m" * 50, now=0.0)
     put(spreader, spreader.catalog, "web", b"c" * 50, now=0.0)
-    filled = b"".join(spreader.fill(1_000, members=6))
+    filled = b"".join(spreader.fill(1_000, members=6, now=0.0))
     assert (filled.count(b"m"), filled.count(b"c")) == (950, 50)
 
 
-def test_eager_packets_past_the_bucket_wait_for_ticks() -> None:
-    spreader = Spreader(replace(GOSSIP, eager_packets_burst=8, eager_packets_per_s=1.0), rng=Random(1), now=0.0)
-    for number in range(100):
+def test_pushes_wait_for_the_budget_and_then_share_datagrams() -> None:
+    spreader = a_spreader(replace(GOSSIP, bytes_per_s=100_000.0, bytes_burst=4_000))
+    for number in range(5):
         put(spreader, spreader.membership, number, b"m" * 1_000, now=0.0)
     pushed = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
-    assert [len(batch.targets) for batch in pushed] == [4, 4]
-    assert spreader.eager_packets == 8
-    assert spreader.next_deadline() == GOSSIP.interval_s
+    assert [len(batch.targets) for batch in pushed] == [4]  # 4 x (1,000 + 106), a little over the burst
+    assert spreader.eager_packets == 4
+    again_at = spreader.next_deadline()
+    assert GOSSIP.eager_window_s < again_at < GOSSIP.interval_s
+    put(spreader, spreader.membership, "short", b"m" * 200, now=again_at)
+    (batch,) = spreader.handle_timer(an_audience(), room=ROOM, now=again_at)
+    assert sorted(map(len, batch.payloads)) == [200, 1_000]
+
+
+def test_what_rides_along_waits_for_the_budget_and_draws_on_it() -> None:
+    spreader = a_spreader(replace(GOSSIP, bytes_per_s=1_000.0, bytes_burst=1_000))
+    for number in range(3):
+        put(spreader, spreader.membership, number, b"m" * 1_100, urgent=False, now=0.0)
+    assert len(spreader.fill(ROOM, members=6, now=0.0)) == 1
+    assert spreader.fill(ROOM, members=6, now=0.1) == []  # 1,000 less 1,100, and 100 more
+    assert len(spreader.fill(ROOM, members=6, now=0.102)) == 1
+
+
+def test_ticks_go_on_without_a_budget_and_draw_on_it() -> None:
+    spreader = a_spreader(replace(GOSSIP, bytes_per_s=1_000.0, bytes_burst=1_000))
+    for number in range(3):
+        put(spreader, spreader.membership, number, b"m" * 1_100, urgent=False, now=0.0)
+    at = 0.0
+    for _ in range(3):
+        at += GOSSIP.interval_s
+        assert len(spreader.handle_timer(an_audience(), room=ROOM, now=at)) == 1
+    assert spreader.fill(ROOM, members=6, now=at + 0.9) == []  # no debt is above the burst
+    assert len(spreader.fill(ROOM, members=6, now=at + 1.1)) == 1
 
 
 def test_no_batch_is_larger_than_its_room() -> None:
@@ -204,6 +229,6 @@ def test_a_pair_tells_each_other() -> None:
 def test_a_message_that_fits_no_room_left_of_probes_still_goes_with_a_tick() -> None:
     spreader = a_spreader()
     put(spreader, spreader.catalog, "web", b"c" * 1_100, now=0.0)
-    assert spreader.fill(1_000, members=6) == []
+    assert spreader.fill(1_000, members=6, now=0.0) == []
     (batch,) = spreader.handle_timer(an_audience(), room=ROOM, now=GOSSIP.eager_window_s)
     assert batch.payloads == [b"c" * 1_100]

@@ -63,11 +63,11 @@ def test_a_confirmation_after_the_shortened_wait_is_over_ends_it_at_once_and_onl
     suspicions = suspecting_bob()
     suspicions.confirm(BOB, CAT)
     suspicions.confirm(BOB, DAN)
-    assert suspicions.pop_due(now=0.7) == []
+    assert suspicions.pop_due(members=5, now=0.7) == []
     suspicions.confirm(BOB, EVE)
-    assert suspicions.pop_due(now=0.7) == [(BOB, FIRST)]
+    assert suspicions.pop_due(members=5, now=0.7) == [(BOB, FIRST)]
     assert not suspicions.confirm(BOB, FAY)
-    assert suspicions.pop_due(now=99.0) == []
+    assert suspicions.pop_due(members=5, now=99.0) == []
     assert suspicions.next_deadline() == math.inf
 
 
@@ -113,7 +113,7 @@ def test_a_new_suspicion_of_the_same_member_starts_afresh() -> None:
 def test_a_cancelled_suspicion_never_runs_out() -> None:
     suspicions = suspecting_bob()
     suspicions.cancel(BOB)
-    assert suspicions.pop_due(now=99.0) == []
+    assert suspicions.pop_due(members=5, now=99.0) == []
     assert (len(suspicions), BOB in suspicions, suspicions.accusers(BOB)) == (0, False, ())
 
 
@@ -122,18 +122,28 @@ def test_held_suspicions_do_not_run_out_and_start_afresh_when_released() -> None
     suspicions.confirm(BOB, CAT)
     suspicions.hold()
     assert suspicions.next_deadline() == math.inf
-    assert suspicions.pop_due(now=99.0) == []
+    assert suspicions.pop_due(members=5, now=99.0) == []
     suspicions.release(now=100.0)
     assert suspicions.next_deadline() == pytest.approx(101.25)
-    assert suspicions.pop_due(now=101.3) == [(BOB, FIRST)]
+    assert suspicions.pop_due(members=5, now=101.3) == [(BOB, FIRST)]
 
 
 def test_time_that_we_overslept_is_given_to_the_suspect() -> None:
     suspicions = suspecting_bob()
     suspicions.shift(10.0)
-    assert suspicions.pop_due(now=11.9) == []
+    assert suspicions.pop_due(members=5, now=11.9) == []
     suspicions.confirm(BOB, CAT)
     assert suspicions.next_deadline() == pytest.approx(11.25)
+
+
+def test_who_learns_of_more_members_meanwhile_gives_the_suspect_their_time() -> None:
+    """A newcomer is told of suspects before it is told of most members."""
+    suspicions = suspecting_bob(members=5)
+    suspicions.confirm(BOB, CAT)
+    due = suspicions.next_deadline()
+    assert suspicions.pop_due(members=100, now=due) == []
+    assert suspicions.next_deadline() == pytest.approx(2 * due)
+    assert suspicions.pop_due(members=5, now=2 * due) == [(BOB, FIRST)]
 
 
 def test_those_whom_only_we_accuse_are_told_apart() -> None:

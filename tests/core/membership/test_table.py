@@ -10,11 +10,11 @@ from gossipd.core.effects import Effect, Report, Send, Spread
 from gossipd.core.events import EpochRaised, MemberChanged, NameConflict
 from gossipd.core.items import ItemIndex
 from gossipd.core.membership.awareness import Awareness
-from gossipd.core.membership.table import TWIN_NOTICE_S, Table
+from gossipd.core.membership.table import TWIN_NOTICE_S, UNAWAITED, Table
 from gossipd.ids import Incarnation, NodeId
 from gossipd.limits import AGE_S_MAX, INTEGER_MAX, MEMBERS_MAX
 from gossipd.records import Claim, Status
-from gossipd.wire.messages import Twin
+from gossipd.wire.messages import Ping, Twin
 from tests.builders import (
     ALIVE,
     ANN,
@@ -195,7 +195,7 @@ def test_a_second_accuser_is_news_under_its_own_name_and_shortens_the_wait() -> 
     table = a_table(*(a_claim(member) for member in (BOB, CAT, DAN, EVE)), a_claim(BOB, SUSPECT, accuser=CAT))
     before = table.next_deadline()
     confirmation = a_claim(BOB, SUSPECT, accuser=DAN)
-    assert told(table, confirmation) == [Spread(item=confirmation)]
+    assert told(table, confirmation) == [Spread(item=confirmation, urgent=False)]
     assert told(table, confirmation) == []
     assert table.next_deadline() < before
 
@@ -262,6 +262,18 @@ def test_what_a_sync_brings_is_believed_but_for_the_dead_who_live_here() -> None
     assert changes(told(table, a_claim(DAN, DEAD, age_s=9), how="sync")) == [(DAN, ALIVE, SUSPECT)]
     assert changes(told(table, a_claim(EVE), how="sync")) == [(EVE, None, ALIVE)]
     assert (DAN in table.suspicions, table.rows[DAN].claim.age_s) == (True, 0)
+
+
+def test_whom_a_sync_calls_dead_is_asked_at_once_for_doubts_shall_not_overtake_refutations() -> None:
+    table = a_table(a_claim(BOB))
+    effects = told(table, a_claim(BOB, DEAD, accuser=CAT, age_s=9), how="sync")
+    suspect = a_claim(BOB, SUSPECT, accuser=CAT)
+    ping = Ping(sequence=UNAWAITED, target=BOB)
+    assert effects[:2] == [
+        Send(target=a_claim(BOB).address, message=ping, first=suspect),
+        Spread(item=suspect, urgent=False),
+    ]
+    assert not any(isinstance(effect, Send) for effect in told(table, a_claim(BOB, DEAD, accuser=CAT), how="sync"))
 
 
 def test_of_the_unknown_dead_a_sync_is_no_news_but_gossip_is() -> None:
