@@ -207,12 +207,24 @@ class Discovery(BaseDiscovery):
         return event
 
     def _shut(self, feed: Feed) -> None:
+        """End *feed*: now if both locks are free, else when next something is said, within QUIET_S.
+
+        The garbage collector may come here in any thread, by way of a watch that was dropped, and while it holds the locks.
+        """
         if self._is_parents():
             return  # the watch is the parent's, and goes on
-        with self._lock:
-            said = self._session.unwatch(feed)
-            current = self._socket
-        self._send(current, said)
+        self._session.leave(feed)
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            if self._lock.acquire(blocking=False):
+                try:
+                    said, current = self._session.end_left(), self._socket
+                finally:
+                    self._lock.release()
+                _write(current, said)
+        finally:
+            self._writing.release()
 
     def _call(
         self, method: str, params: Mapping[str, object], *, again: bool = True, timeout_s: float | None = None
@@ -239,13 +251,9 @@ class Discovery(BaseDiscovery):
 
     def _send(self, current: socket.socket | None, said: bytes) -> None:
         """Send *said* on the connection that it was meant for; if that has ended, it is said again on the next."""
-        if current is None or not said:
-            return
-        try:
+        if said:
             with self._writing:
-                current.sendall(said)
-        except OSError:
-            _hang_up(current)
+                _write(current, said)
 
     def _start(self) -> None:
         """Connect if this is the first use. Raises: RequestError."""
@@ -323,6 +331,14 @@ class Discovery(BaseDiscovery):
                 self._begin(opened)
                 return opened
         return None
+
+
+def _write(current: socket.socket | None, said: bytes) -> None:
+    if current is not None:
+        try:
+            current.sendall(said)
+        except OSError:
+            _hang_up(current)
 
 
 def _hang_up(current: socket.socket | None) -> None:

@@ -103,6 +103,8 @@ class Session:
         self._events_max = events_max
         self._asked: dict[int, Asked] = {}
         self._feeds: dict[int, Feed] = {}
+        self._left: deque[Feed] = deque()
+        """Feeds to be ended when next something is said."""
         self._owed: deque[bytes] = deque()
         """What is still to be said again on this connection."""
         self._conversation = Conversation()
@@ -113,6 +115,7 @@ class Session:
         """A connection is made: return what to say first. Registrations come before watches, and these before requests."""
         self.connected, self.trouble, self.heard_at, self.opened_at = True, None, now, now
         self.connections += 1
+        self.end_left()
         self._conversation = Conversation()
         self._owed.clear()
         waiting = [asked.line for asked in self._asked.values()]
@@ -152,22 +155,34 @@ class Session:
 
     def ping(self) -> bytes:
         """Return a question whose only use is that it is answered; nothing while the last one is not."""
+        said = self.end_left()
         if not self.connected or (self._ping is not None and self._ping.id in self._asked):
-            return b""
+            return said
         self._ping = self._new("info", {}, again=False)
-        return self._ping.line
+        return said + self._ping.line
 
     def watch(self, params: Params, *, on_event: Callable[[], None]) -> tuple[Feed, bytes]:
         """Return a watch, and what to send now. Raises: RequestError `too_many_watches`."""
+        feed = Feed(self._next_id(), params, on_event=on_event)
+        line, said = feed.line(), self.end_left()
         if len(self._feeds) >= API_WATCHES_PER_CONNECTION_MAX:
             message = (
                 f"{len(self._feeds)} watches are open, expected fewer than {API_WATCHES_PER_CONNECTION_MAX}: end one"
             )
             raise RequestError("too_many_watches", message)
-        feed = Feed(self._next_id(), params, on_event=on_event)
-        line = feed.line()
         self._feeds[feed.id] = feed
-        return feed, line if self.connected else b""
+        return feed, said + line if self.connected else b""
+
+    def leave(self, feed: Feed) -> None:
+        """End *feed* when next something is said. Safe without the owner's lock."""
+        self._left.append(feed)
+
+    def end_left(self) -> bytes:
+        """End what was left; return what to send now."""
+        said = b""
+        while self._left:
+            said += self.unwatch(self._left.popleft())
+        return said
 
     def unwatch(self, feed: Feed) -> bytes:
         """End *feed*; return what to send now."""
@@ -198,7 +213,7 @@ class Session:
         """
         self.heard_at = now
         self._conversation.receive(data)
-        said = b""
+        said = self.end_left()
         while (message := self._conversation.next_message()) is not None:
             if isinstance(message, Refused) and message.id is None:
                 raise message.error

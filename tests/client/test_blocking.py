@@ -1,5 +1,6 @@
 """The client for sync code against a real server in another thread, which goes away and comes back."""
 
+import gc
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import gossipd.client
 from gossipd.client import Backoff, Discovery
 from gossipd.errors import RequestError
+from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX
 from tests.fakes_api import an_instance
 from tests.served import DEADLINE_S, a_daemon
 
@@ -91,6 +93,35 @@ def test_a_restart_of_the_daemon_is_survived(tmp_path: Path) -> None:
 def _ports(event: dict[str, Any]) -> list[int]:
     rows = event.get("instances") or [event[name] for name in ("instance",) if name in event]
     return [row["port"] for row in rows]
+
+
+@pytest.mark.parametrize("held", ["_lock", "_writing"])
+def test_watches_that_the_garbage_collector_finds_while_a_lock_is_held_end_all_the_same(
+    tmp_path: Path, held: str
+) -> None:
+    def drop(client: Discovery) -> None:
+        events = client.watch("web", timeout_s=DEADLINE_S)
+        next(events)
+        cycle: list[object] = [events]
+        cycle.append(cycle)
+
+    def collect(client: Discovery) -> None:
+        with getattr(client, held):  # as an allocation would, in the middle of the work of any thread
+            gc.collect()
+
+    with a_daemon(tmp_path / "s"), a_client(tmp_path / "s") as client:
+        gc.disable()
+        try:
+            for _ in range(API_WATCHES_PER_CONNECTION_MAX):
+                drop(client)
+            collector = threading.Thread(target=collect, args=(client,), daemon=True)
+            collector.start()
+            collector.join(DEADLINE_S)
+        finally:
+            gc.enable()
+        assert not collector.is_alive()
+        others = [client.watch("web", timeout_s=DEADLINE_S) for _ in range(API_WATCHES_PER_CONNECTION_MAX)]
+        assert [next(events)["type"] for events in others] == ["snapshot"] * len(others)
 
 
 def test_the_first_use_says_that_there_is_no_daemon_and_the_patient_wait_for_it(tmp_path: Path) -> None:
