@@ -42,6 +42,7 @@ class Discovery(BaseDiscovery):
         """Holds the session, the socket and the last answers; nothing waits under it."""
         self._starting = threading.Lock()
         self._writing = threading.Lock()
+        """Held while something is sent; taken before `_lock` where both are."""
         self._closing = threading.Event()
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -280,10 +281,11 @@ class Discovery(BaseDiscovery):
         for option, most_s in ((socket.SO_RCVTIMEO, QUIET_S), (socket.SO_SNDTIMEO, self._timeout_s)):
             whole = int(most_s)
             opened.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, int((most_s - whole) * 1e6)))
-        with self._lock:
-            said = self._session.opened(now=time.monotonic())
-            self._socket = opened
-        self._send(opened, said)
+        with self._writing:  # or what others ask now would overtake what is registered again
+            with self._lock:
+                said = self._session.opened(now=time.monotonic())
+                self._socket = opened
+            _write(opened, said)
 
     def _run(self, first: socket.socket | None) -> None:
         current = first or self._connect_again()

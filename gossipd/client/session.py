@@ -97,6 +97,8 @@ class Session:
         """When this connection, or the last, was made."""
         self.trouble: RequestError | None = None
         """Why there is no connection."""
+        self._over: RequestError | None = None
+        """Why there will be none any more."""
         self.connections = 0
         self.registrations: dict[str, Registration] = {}
         """What was registered here, by id."""
@@ -132,8 +134,8 @@ class Session:
         self._fail([asked for asked in self._asked.values() if not asked.again], error)
 
     def end(self, error: RequestError) -> None:
-        """There will be no further connection: everybody who waits gets *error*."""
-        self.connected, self.trouble = False, error
+        """There will be no further connection: everybody who waits, or asks later, gets *error*."""
+        self.connected, self.trouble, self._over = False, error, error
         self._fail(list(self._asked.values()), error)
         for feed in list(self._feeds.values()):
             self._end_feed(feed, error)
@@ -144,8 +146,10 @@ class Session:
     ) -> tuple[Asked, bytes]:
         """Return a request, and what to send now: nothing if it has to wait for a connection.
 
-        *again*: whether it waits, and is asked again, when the connection ends. Raises: RequestError `bad_request`.
+        *again*: whether it waits, and is asked again, when the connection ends. Raises: RequestError `bad_request`, or what
+        `end` was given.
         """
+        self._check_over()
         asked = self._new(method, dict(params), again=again and method not in ONCE, on_done=on_done)
         return asked, asked.line if self.connected else b""
 
@@ -162,7 +166,8 @@ class Session:
         return said + self._ping.line
 
     def watch(self, params: Params, *, on_event: Callable[[], None]) -> tuple[Feed, bytes]:
-        """Return a watch, and what to send now. Raises: RequestError `too_many_watches`."""
+        """Return a watch, and what to send now. Raises: RequestError `too_many_watches`, or what `end` was given."""
+        self._check_over()
         feed = Feed(self._next_id(), params, on_event=on_event)
         line, said = feed.line(), self.end_left()
         if len(self._feeds) >= API_WATCHES_PER_CONNECTION_MAX:
@@ -264,6 +269,10 @@ class Session:
         if not feed.behind:
             feed.events.append(event)
         feed.on_event()
+
+    def _check_over(self) -> None:
+        if self._over is not None:
+            raise self._over.with_traceback(None)
 
     def _end_feed(self, feed: Feed, error: RequestError) -> None:
         self._feeds.pop(feed.id, None)

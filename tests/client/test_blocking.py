@@ -124,6 +124,22 @@ def test_watches_that_the_garbage_collector_finds_while_a_lock_is_held_end_all_t
         assert [next(events)["type"] for events in others] == ["snapshot"] * len(others)
 
 
+def test_nobody_speaks_on_a_new_connection_before_what_was_registered_is_registered_again(tmp_path: Path) -> None:
+    with a_daemon(tmp_path / "s"):
+        client = a_client(tmp_path / "s")
+        client.register("web", port=80)
+    opened, first = client._session.opened, []
+
+    def opening(*, now: float) -> bytes:
+        first.append(client._writing.locked())
+        return opened(now=now)
+
+    client._session.opened = opening  # type: ignore[method-assign]
+    with client, a_daemon(tmp_path / "s"):
+        client.deregister("web")
+    assert first == [True]
+
+
 def test_the_first_use_says_that_there_is_no_daemon_and_the_patient_wait_for_it(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is it running") as caught:
         a_client(tmp_path / "s").resolve("web")

@@ -207,6 +207,10 @@ def test_the_end_tells_everybody() -> None:
     assert asked.error is GONE
     with pytest.raises(RequestError, match="it went"):
         session.take(feed)
+    with pytest.raises(RequestError, match="it went"):
+        session.ask("info", {}, on_done=nothing)
+    with pytest.raises(RequestError, match="it went"):
+        session.watch({"service": "web"}, on_event=nothing)
 
 
 def test_a_65th_watch_is_refused() -> None:
