@@ -21,7 +21,7 @@ from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, 
 from gossipd.client.attempting import Course
 from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery, seconds, seconds_or_none
 from gossipd.client.connecting import no_daemon, refused, trusted
-from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, BaseRegistered, drain_of
+from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, BaseRegistered, drain_of, drained_before
 from gossipd.client.session import Asked, Feed
 from gossipd.client.wording import AWAY, closed, hung_up, late, not_open, watch_params, wrong_loop
 from gossipd.errors import RequestError
@@ -164,15 +164,26 @@ class Discovery(BaseDiscovery):
     ) -> AsyncIterator[Registered]:
         """As `gossipd.client.Discovery.registered`. Cancelled, it still drains."""
         seconds("drain_s", drain_s, zero=True)
-        id = str((await self.register(name, port=port, **offer))["id"])
+        id = str(offer.get("id", name))
         try:
+            row = await self.register(name, port=port, **offer)
+        except anyio.get_cancelled_exc_class():  # the daemon may have done it
+            await self._withdraw(id)
+            raise
+        try:
+            if drained_before(row):
+                await self.call("undrain", id=id)
             yield Registered(self, id, lease_s=offer.get("lease_s"))
         finally:
             if self.connected:
                 with anyio.CancelScope(shield=True), suppress(RequestError):
                     await self._drain(id, drain_s)
-                    await self.deregister(id)
-            self._session.registrations.pop(id, None)
+            await self._withdraw(id)
+
+    async def _withdraw(self, id: str) -> None:
+        if self._session.withdrawn(id):
+            with anyio.CancelScope(shield=True), suppress(RequestError):
+                await self.deregister(id)
 
     async def _drain(self, id: str, drain_s: float) -> None:
         if drain_s <= 0:
@@ -314,8 +325,11 @@ async def retrying(
     """As `gossipd.client.retrying`; an attempt under way at the deadline is cancelled, and TimeoutError is its error."""
     course = Course(call, calls.attempts(key, idempotent=idempotent, deadline_s=deadline_s))
     while True:
-        with course as lease, anyio.fail_after(lease.left_s):
-            result = await _awaitable(call(lease), lease)
+        with course as lease:
+            with anyio.move_on_after(lease.left_s) as waiting:
+                result = await _awaitable(call(lease), lease)
+            if waiting.cancelled_caught:
+                raise TimeoutError(f"no answer of {lease.endpoint.authority} before the deadline of {deadline_s} s")
         if course.pause_s is None:
             return result
         await anyio.sleep(course.pause_s)

@@ -15,7 +15,7 @@ from typing import Any, Self, Unpack
 from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, registration
 from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery, seconds, seconds_or_none
 from gossipd.client.connecting import connect
-from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, Registered, drain_of
+from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, Registered, drain_of, drained_before
 from gossipd.client.mirror import Mirror
 from gossipd.client.session import Asked, Feed
 from gossipd.client.wording import AWAY, closed, hung_up, late, watch_params
@@ -138,14 +138,18 @@ class Discovery(BaseDiscovery):
         row = self.register(name, port=port, **offer)
         id = str(row["id"])
         try:
+            if drained_before(row):
+                self.call("undrain", id=id)
             yield Registered(self, id, lease_s=offer.get("lease_s"))
         finally:
             if self.connected:
                 with suppress(RequestError):  # whatever ended the block matters more
                     self._drain(id, drain_s)
-                    self.deregister(id)
             with self._lock:
-                self._session.registrations.pop(id, None)
+                connected = self._session.withdrawn(id)
+            if connected:
+                with suppress(RequestError):
+                    self.deregister(id)
 
     def mirror(self, *services: str, timeout_s: float | None = None) -> Mirror:
         """Return a copy of *services* that is kept up to date, as soon as it is complete. Close it, or use it in `with`.

@@ -1,6 +1,7 @@
 """A registration for as long as a block runs: what it can be told meanwhile, and how it ends without losing a request."""
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gossipd.client.base import BaseDiscovery
@@ -67,6 +68,14 @@ class Registered(BaseRegistered):
     def progress(self, remaining: int) -> None:
         """Say how much work is left while it drains; at 0 the drain is done. Raises: RequestError."""
         self._client.call("progress", id=self.id, remaining=remaining)
+
+
+def drained_before(row: Mapping[str, object]) -> bool:
+    """Return whether the registration *row* drains because its program was stopped, and killed before it could withdraw it.
+
+    The daemon keeps that decision for a day. What others decided stays.
+    """
+    return row["mode"] == "draining" and row["reason"] == DRAIN_REASON
 
 
 def drain_of(result: dict[str, Any], id: str) -> dict[str, Any] | None:

@@ -141,6 +141,11 @@ class Session:
             self._end_feed(feed, error)
         self.registrations.clear()
 
+    def withdrawn(self, id: str) -> bool:
+        """Do not register *id* again; return whether there is a connection, whose daemon has to be told."""
+        self.registrations.pop(id, None)
+        return self.connected
+
     def ask(
         self, method: str, params: Mapping[str, object], *, again: bool = True, on_done: Callable[[], None]
     ) -> tuple[Asked, bytes]:

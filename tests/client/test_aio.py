@@ -1,9 +1,11 @@
 """The client for async code, under asyncio and trio, against a real server in another thread that goes away and comes back."""
 
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
@@ -13,6 +15,9 @@ from gossipd.client import Backoff
 from gossipd.client.aio import Discovery, Mirror
 from gossipd.errors import RequestError
 from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX
+from gossipd.node.view import RegistrationRow
+from gossipd.records import Service
+from tests.fakes_api import FakeCommands
 from tests.served import DEADLINE_S, a_daemon
 
 SOON = Backoff(base_s=0.005, pause_max_s=0.02)
@@ -67,6 +72,43 @@ def test_an_instance_is_drained_and_withdrawn_at_the_end_of_its_block(tmp_path: 
     with a_daemon(tmp_path / "s") as (_, commands):
         run(story, backend)
         assert commands.asked == [("drain", "web", "its program stops", 0.1)]
+
+
+def test_a_registration_that_is_cancelled_or_cannot_be_drained_is_withdrawn_all_the_same(
+    tmp_path: Path, backend: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RequestError("quota", "4096 instances drain or are under maintenance, expected fewer")
+
+    async def story(commands: FakeCommands) -> None:
+        async with a_client(tmp_path / "s") as client:
+            commands.drain = refuse  # type: ignore[assignment, method-assign]
+            async with client.registered("web", port=80):
+                pass
+            assert commands.registered == {}
+            register, asked, cancelled = commands.register, threading.Event(), threading.Event()
+
+            def registering(service: Service, **given: Any) -> RegistrationRow:
+                asked.set()
+                assert cancelled.wait(DEADLINE_S)
+                return register(service, **given)
+
+            async def publish() -> None:
+                async with client.registered("web", port=80):
+                    pass
+
+            commands.register = registering  # type: ignore[method-assign]
+            async with anyio.create_task_group() as group:
+                group.start_soon(publish)
+                assert await anyio.to_thread.run_sync(asked.wait, DEADLINE_S)
+                group.cancel_scope.cancel()
+                await anyio.lowlevel.cancel_shielded_checkpoint()
+                cancelled.set()
+            await client.call("info")  # answered after it
+            assert commands.registered == {}
+
+    with a_daemon(tmp_path / "s") as (_, commands):
+        run(lambda: story(commands), backend)
 
 
 def test_a_lease_is_renewed_and_progress_told(tmp_path: Path, backend: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -10,7 +11,7 @@ import pytest
 from gossipd.balancing import RoundRobin
 from gossipd.balancing.endpoint import Endpoint
 from gossipd.client import Backoff, Discovery
-from gossipd.client.holding import Pace
+from gossipd.client.holding import DRAIN_REASON, Pace
 from gossipd.errors import NoInstance, RequestError
 from gossipd.limits import MIRROR_LISTENERS_MAX
 from tests.served import DEADLINE_S, a_daemon
@@ -131,6 +132,30 @@ def test_an_instance_is_drained_and_withdrawn_at_the_end_of_its_block(tmp_path: 
         with client.registered("web", port=80, drain_s=0):
             pass
         assert len(commands.asked) == 1
+
+
+def test_an_instance_that_cannot_be_drained_is_withdrawn_all_the_same(tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RequestError("quota", "4096 instances drain or are under maintenance, expected fewer")
+
+    with a_daemon(tmp_path / "s") as (_, commands), a_client(tmp_path / "s") as client:
+        commands.drain = refuse  # type: ignore[assignment, method-assign]
+        with client.registered("web", port=80):
+            pass
+        assert commands.registered == {}
+
+
+@pytest.mark.parametrize(("reason", "asked"), [(DRAIN_REASON, [("undrain", "web")]), ("its disk is full", [])])
+def test_a_program_that_was_killed_while_it_drained_gets_work_again_and_one_that_others_drain_does_not(
+    tmp_path: Path, reason: str, asked: list[object]
+) -> None:
+    with a_daemon(tmp_path / "s") as (_, commands), a_client(tmp_path / "s") as client:
+        register = commands.register
+        commands.register = lambda service, **given: replace(  # type: ignore[method-assign]
+            register(service, **given), mode="draining", reason=reason
+        )
+        with client.registered("web", port=80, drain_s=0):
+            assert commands.asked == asked
 
 
 def test_a_block_that_ends_while_the_daemon_is_away_does_not_wait_for_it(tmp_path: Path) -> None:
