@@ -333,6 +333,8 @@ async def retrying(
         if course.pause_s is None:
             return result
         await anyio.sleep(course.pause_s)
+        if not course.goes_on():
+            return result
 
 
 def _awaitable(made: T, lease: Lease) -> T:

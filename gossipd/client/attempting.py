@@ -31,6 +31,8 @@ def retrying(
         if course.pause_s is None:
             return result
         time.sleep(course.pause_s)
+        if not course.goes_on():
+            return result
 
 
 class Course:
@@ -40,24 +42,27 @@ class Course:
         if not callable(call):
             raise RequestError("bad_request", f"call={call!r}, expected a function of a lease")
         self._attempts = attempts
-        self._lease: Lease | None = None
+        self._lease = attempts.pick()
         self._error: Exception | None = None
         self.pause_s: float | None = None
         """Seconds to wait before the next attempt; None: the last was the last."""
 
-    def __enter__(self) -> Lease:
+    def goes_on(self) -> bool:
+        """Return whether another attempt can begin now. If not, what the last one raised is raised, and what it returned stands."""
         try:
             self._lease = self._attempts.pick()
         except CallError as error:
-            if self._error is None:
-                raise
-            raise self._error from error  # something was sent, and that is what came of it
+            if self._error is not None:
+                raise self._error from error
+            return False
+        return True
+
+    def __enter__(self) -> Lease:
         return self._lease
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        assert self._lease is not None
         self._lease.__exit__(kind, error, traceback)
         if error is not None and not isinstance(error, Exception):
             return False

@@ -118,6 +118,17 @@ def test_where_nobody_is_left_to_try_what_came_of_the_last_attempt_is_the_answer
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_where_nobody_is_left_to_try_what_the_last_attempt_returned_is_the_answer(way: str) -> None:
+    calls = some_calls()
+
+    def says_busy_and_all_go(lease: Lease) -> object:
+        calls.update([])
+        return says_busy(lease)
+
+    assert made(way, calls, Script(says_busy_and_all_go)) == "busy"
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_what_is_no_failure_of_the_instance_leaves_at_once(way: str) -> None:
     calls = some_calls()
 
