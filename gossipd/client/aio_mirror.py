@@ -52,8 +52,8 @@ class Mirror(BaseMirror):
 
     async def __aenter__(self) -> Self:
         self._entered = True
-        self._usable()
         self._client._usable()
+        self._usable()
         try:
             for service in self._copy.services:
                 self._feeds[service] = await self._client._watch({"service": service}, self._told.ring)

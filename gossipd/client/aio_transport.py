@@ -24,7 +24,7 @@ from gossipd.client.transport_rules import (
     connect_timeout_s,
     exchange,
 )
-from gossipd.errors import RequestError
+from gossipd.errors import ConfigError, RequestError
 
 __all__ = ["AsyncGossipTransport", "NotCalled"]
 
@@ -46,6 +46,8 @@ class AsyncGossipTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self.services: Services[Mirror] = Services(suffix)
         """Those called so far; its `statistics()` tells what became of the calls to each."""
+        if not isinstance(discovery, Discovery | None):
+            raise ConfigError(f"discovery={discovery!r}, expected a Discovery of gossipd.client.aio, or None")
         self._owns = discovery is None
         self._discovery = discovery or Discovery()
         self._wrapped = wrapped or httpx.AsyncHTTPTransport()

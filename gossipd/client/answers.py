@@ -144,8 +144,10 @@ def registration(name: str, port: int, offer: Offer) -> dict[str, object]:
     _expect_text("name", name)
     given: dict[str, Any] = {"name": name, "port": port, **_known(offer, Offer)}
     if "checks" in given:
-        given["checks"] = list(given["checks"])
+        given["checks"] = _listed("checks", given["checks"], of="checks")
     given["lease"] = given.pop("lease_s", None)
+    if isinstance(given["lease"], str):
+        raise RequestError("bad_request", f"lease_s={given['lease']!r}, expected seconds as a number")
     return _described(given)
 
 
@@ -213,10 +215,19 @@ def methods_of(endpoint: Endpoint) -> tuple[str, ...]:
 
 def texts(name: str, values: Iterable[str]) -> list[str]:
     """Return *values* as a list. Raises: RequestError `bad_request` if it is one string, or holds anything else."""
-    listed = [values] if isinstance(values, str) else list(values)
-    if isinstance(values, str) or not all(isinstance(value, str) for value in listed):
-        raise RequestError("bad_request", f"{name}={values!r}, expected a list of strings, such as {name}=['v1']")
+    listed = _listed(name, values, of="strings")
+    if not all(isinstance(value, str) for value in listed):
+        raise RequestError("bad_request", f"{name}={values!r}, expected a list of strings")
     return listed
+
+
+def _listed(name: str, values: object, *, of: str) -> list[Any]:
+    """Return *values* as a list. Raises: RequestError `bad_request` if it is one string, or nothing that holds values."""
+    if isinstance(values, str):
+        raise RequestError("bad_request", f"{name}={values!r}, expected a list of {of}: {name}={[values]!r}")
+    if not isinstance(values, Iterable):
+        raise RequestError("bad_request", f"{name}={values!r}, expected a list of {of}")
+    return list(values)
 
 
 def _expect_text(name: str, value: object) -> None:

@@ -42,7 +42,10 @@ def refused(path: str, error: OSError) -> RequestError | None:
 
 def no_daemon(places: Sequence[str]) -> RequestError:
     """Nobody listens at any of *places*."""
-    return RequestError("no_daemon", f"no gossipd answers at {' or '.join(places)}: is it running?")
+    return RequestError(
+        "no_daemon",
+        f"no gossipd answers at {' or '.join(places)}: is it running? Start it with `gossipd run`, or say where its socket is",
+    )
 
 
 def _connect(path: str, timeout_s: float) -> socket.socket | None:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gossipd.balancing.endpoint import Endpoint, Key
 from gossipd.client.answers import HOLD_S, View, endpoint_of, view_of
+from gossipd.client.wording import not_open
 from gossipd.errors import RequestError
 from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX
 
 
 class Copy:
-    """What is known of each of *services*: `instances` holds all of them, the ready and the others, by node and id.
+    """What is known of each of *services*: `instances` holds all of them, the ready and the others, by node and id, from the first
+    snapshot on.
 
     A tuple in it is never changed, only replaced, so any thread may read it. After a `resync` the last good one stays until the
     snapshot has come. Raises: RequestError `bad_request` if *services* are none, too many, or no strings.
@@ -31,8 +33,8 @@ class Copy:
             )
             raise RequestError("bad_request", message)
         self.services = tuple(dict.fromkeys(names))
-        self.instances: dict[str, tuple[Endpoint, ...]] = dict.fromkeys(self.services, ())
-        self._ready = dict(self.instances)
+        self.instances: dict[str, tuple[Endpoint, ...]] = {}
+        self._ready: dict[str, tuple[Endpoint, ...]] = {}
         """Those of them that are to get work: sorted out once for each change, not for each lookup."""
         self.view = View()
         """As the daemon last told it; only *isolated*, *met* and *index* are kept up with."""
@@ -56,7 +58,7 @@ class Copy:
             case "snapshot":
                 listed = event.get("instances")
                 rows = {one.key: one for one in map(endpoint_of, listed if isinstance(listed, list) else ())}
-                told.begin(rows, held=self.instances[service], now=now)
+                told.begin(rows, held=self.instances.get(service, ()), now=now)
             case "up" | "changed" | "down" as kind:
                 told.change(endpoint_of(event.get("instance")), gone=kind == "down")
         if event.get("more") is True:
@@ -84,27 +86,29 @@ class Copy:
         return self.next_deadline() < math.inf
 
     def _show(self, service: str) -> bool:
-        told, before = self._told[service], self.instances[service]
+        told, before = self._told[service], self.instances.get(service, ())
         rows = {**told.held, **told.rows}
         self.instances[service] = tuple(rows[key] for key in sorted(rows))
         self._ready[service] = tuple(one for one in self.instances[service] if one.ready)
         return self.instances[service] != before
 
     def __getitem__(self, service: str) -> tuple[Endpoint, ...]:
-        """Return the instances of *service*. Raises: RequestError `not_mirrored`."""
+        """Return the instances of *service*. Raises: RequestError `not_mirrored`; `closed` before its first snapshot."""
         try:
             return self.instances[service]
         except (KeyError, TypeError):
             raise self._not_mirrored(service) from None
 
     def ready(self, service: str) -> tuple[Endpoint, ...]:
-        """Return the instances of *service* that are to get work. Raises: RequestError `not_mirrored`."""
+        """Return the instances of *service* that are to get work. Raises: as `copy[service]`."""
         try:
             return self._ready[service]
         except (KeyError, TypeError):
             raise self._not_mirrored(service) from None
 
     def _not_mirrored(self, service: object) -> RequestError:
+        if service in self.services:
+            return not_open("discovery.mirror(...)")
         expected = ", ".join(self.services)
         message = f"service={service!r}, expected one of {expected}: name it where the mirror is made"
         return RequestError("not_mirrored", message)

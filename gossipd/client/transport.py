@@ -24,7 +24,7 @@ from gossipd.client.transport_rules import (
     connect_timeout_s,
     exchange,
 )
-from gossipd.errors import RequestError
+from gossipd.errors import ConfigError, RequestError
 
 __all__ = ["GossipTransport", "NotCalled"]
 
@@ -36,8 +36,8 @@ class GossipTransport(httpx.BaseTransport):
     transport. *wrapped*: what really sends, closed with the transport, by default `httpx.HTTPTransport()`. *calls* makes the
     calls to a service, for another balancer or policy. Safe from many threads.
 
-    Raises: ConfigError for a wrong *suffix*. A request raises NotCalled, an httpx.ConnectError, if it goes to no instance, else
-    what *wrapped* raised at the last attempt. docs/howto/call-over-http.md says what is sent again, and when.
+    Raises: ConfigError for a wrong *suffix* or *discovery*. A request raises NotCalled, an httpx.ConnectError, if it goes to no
+    instance, else what *wrapped* raised at the last attempt. docs/howto/call-over-http.md says what is sent again, and when.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class GossipTransport(httpx.BaseTransport):
     ) -> None:
         self.services: Services[Mirror] = Services(suffix)
         """Those called so far; its `statistics()` tells what became of the calls to each."""
+        if not isinstance(discovery, Discovery | None):
+            raise ConfigError(f"discovery={discovery!r}, expected a Discovery of gossipd.client, or None")
         self._owns = discovery is None
         self._discovery = discovery or Discovery()
         self._wrapped = wrapped or httpx.HTTPTransport()

@@ -11,7 +11,9 @@ import anyio
 import pytest
 
 from gossipd.client import Discovery, aio, retrying
-from gossipd.errors import NoInstance, RequestError
+from gossipd.client.aio_transport import AsyncGossipTransport
+from gossipd.client.transport import GossipTransport
+from gossipd.errors import ConfigError, NoInstance, RequestError
 from tests.fakes_api import an_instance
 from tests.served import DEADLINE_S, a_daemon
 
@@ -31,6 +33,15 @@ ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("register", {"name": 5, "port": 80}, "name=5, expected a string"),
     ("register", {"name": "web", "port": "80"}, "port='80'"),
     ("register", {"name": "web", "port": 80, "colour": "red"}, "colour='red', expected one of"),
+    ("register", {"name": "web", "port": 80, "methods": "a"}, "methods='a', expected a list of strings: methods=['a']"),
+    ("register", {"name": "web", "port": 80, "tags": 5}, "tags=5, expected a list of strings"),
+    (
+        "register",
+        {"name": "web", "port": 80, "checks": "ttl"},
+        "checks='ttl', expected a list of checks: checks=['ttl']",
+    ),
+    ("register", {"name": "web", "port": 80, "checks": 5}, "checks=5, expected a list of checks"),
+    ("registered", {"name": "web", "port": 80, "lease_s": "10s"}, "lease_s='10s', expected seconds as a number"),
     ("registered", {"name": "web", "port": 80, "drain_s": None}, "drain_s=None, expected seconds of 0 or more"),
     ("mirror", {"timeout_s": 0}, "timeout_s=0, expected seconds above 0"),
     ("watch", {"service": "web", "timeout_s": 0}, "timeout_s=0, expected seconds above 0"),
@@ -126,6 +137,9 @@ def test_wrong_settings_are_refused_before_anything_begins() -> None:
         for given, says in (({"timeout_s": 0}, "timeout_s=0"), ({"path": 5}, "path=5, expected the path of")):
             with expect("bad_request", says):
                 kind(**given)  # type: ignore[arg-type]
+    for transport, other in ((GossipTransport, aio.Discovery()), (AsyncGossipTransport, Discovery())):
+        with pytest.raises(ConfigError, match=r"discovery=<.*>, expected a Discovery of gossipd.client"):
+            transport(other)  # type: ignore[arg-type]
 
 
 def test_an_unknown_service_has_nobody_and_one_without_a_ready_instance_says_so(tmp_path: Path) -> None:
@@ -195,6 +209,11 @@ def test_async_code_is_told_what_is_not_open_and_what_belongs_to_another_loop(tm
             unopened = client.mirror("web")
             with expect("closed", "use it inside `async with discovery.mirror(...) as ...:`"):
                 unopened.calls("web")
+            for read in (unopened.__getitem__, unopened.ready):
+                with expect("closed", "use it inside `async with discovery.mirror(...) as ...:`"):
+                    read("web")
+            with expect("closed", "use it inside `async with Discovery() as ...:`"):
+                await aio.Discovery(tmp_path / "s").mirror("web").__aenter__()
             async with client.mirror("web") as mirror:
 
                 async def listen() -> None:
