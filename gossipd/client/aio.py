@@ -225,20 +225,26 @@ class Discovery(BaseDiscovery):
         done = Bell()
         asked, said = self._session.ask(method, params, again=again, on_done=done.ring)
         try:
-            await self._send(self._stream, said)
-            if not await done.wait(patience_s):
+            with anyio.move_on_after(patience_s):
+                await self._send(self._stream, said)
+                await done.wait(None)
+            if not done.rang:
                 raise late(self.path, patience_s, self._session)
         finally:
             self._session.forget(asked)
         return _result(asked)
 
     async def _send(self, current: SocketStream | None, said: bytes) -> None:
-        """Send *said* on the connection that it was meant for; if that has ended, it is said again on the next."""
+        """Send *said* on the connection that it was meant for; if that has ended, it is said again on the next.
+
+        Who is cancelled leaves no half of it behind. A daemon that does not read it within the client's time-out is left.
+        """
         if current is None or not said:
             return
         try:
             async with self._writing:
-                await current.send(said)
+                with anyio.fail_after(self._timeout_s, shield=True):
+                    await current.send(said)
         except ENDED:
             await current.aclose()
 

@@ -27,6 +27,10 @@ class Bell:
     def ring(self) -> Callable[[], None]:
         return lambda: self._event.set()
 
+    @property
+    def rang(self) -> bool:
+        return self._event.is_set()
+
     def reset(self) -> None:
         self._event = anyio.Event()
 
@@ -34,7 +38,7 @@ class Bell:
         """Return whether it rang within *timeout_s*; None: wait for ever."""
         with anyio.move_on_after(timeout_s):
             await self._event.wait()
-        return self._event.is_set()
+        return self.rang
 
 
 class Mirror(BaseMirror):

@@ -1,5 +1,6 @@
 """The client for async code, under asyncio and trio, against a real server in another thread that goes away and comes back."""
 
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, aclosing
@@ -109,6 +110,28 @@ def test_a_registration_that_is_cancelled_or_cannot_be_drained_is_withdrawn_all_
 
     with a_daemon(tmp_path / "s") as (_, commands):
         run(lambda: story(commands), backend)
+
+
+def test_calls_end_in_time_though_the_daemon_does_not_read(tmp_path: Path, backend: str) -> None:
+    ends: list[str] = []
+
+    async def ask(client: Discovery) -> None:
+        with pytest.raises(RequestError) as caught:
+            await client.call("register", name="web", port=80, metadata={"a": "b" * 30_000}, timeout_s=0.1)
+        ends.append(caught.value.code)
+
+    async def story() -> None:
+        async with Discovery(tmp_path / "s", timeout_s=0.1, backoff=SOON) as client:
+            with anyio.fail_after(DEADLINE_S):
+                async with anyio.create_task_group() as group:
+                    for _ in range(100):
+                        group.start_soon(ask, client)
+
+    with socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(str(tmp_path / "s"))
+        frozen.listen()
+        run(story, backend)
+    assert set(ends) <= {"timeout", "disconnected"}
 
 
 def test_a_lease_is_renewed_and_progress_told(tmp_path: Path, backend: str) -> None:
