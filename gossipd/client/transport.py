@@ -1,4 +1,4 @@
-"""Calls by the name of a service from httpx's sync client: `http://web.gossip/path`. Needs httpx (`pip install gossipd[httpx]`)."""
+"""Calls by the name of a service from httpx's sync client: `http://web.gossip/path`. Needs httpx (the extra `httpx`)."""
 
 import threading
 import time
