@@ -164,8 +164,10 @@ class Services(Generic[M]):
             return calls
 
     def keep(self, service: str, mirror: M, calls: Calls) -> M | None:
-        """Keep these; return the mirror that is not kept any more."""
+        """Keep these; return the mirror that is not kept any more: this one, if all has ended meanwhile."""
         with self._lock:
+            if self.ended:
+                return mirror
             former = self._kept.pop(service, None)
             self._kept[service] = mirror, calls
             if former is None and len(self._kept) > TRANSPORT_SERVICES_MAX:

@@ -22,7 +22,7 @@ from anyio.from_thread import start_blocking_portal
 from gossipd.balancing import Calls, CallStatistics, Maglev, RoundRobin
 from gossipd.client import Backoff, Discovery, aio
 from gossipd.client.aio_transport import AsyncGossipTransport
-from gossipd.client.mirror import BaseMirror
+from gossipd.client.mirror import BaseMirror, Mirror
 from gossipd.client.transport import GossipTransport, NotCalled
 from gossipd.errors import RequestError
 from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX, TRANSPORT_SERVICES_MAX
@@ -391,6 +391,23 @@ def test_a_mirror_that_is_not_kept_any_more_is_made_anew(tmp_path: Path) -> None
         mirrors[0].error = RequestError("bad_answer", "a row is no instance")
         assert client.get(f"{WEB}/").status_code == 200
         assert len(mirrors) == 2
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_mirror_that_is_made_while_the_transport_closes_is_closed_too(tmp_path: Path) -> None:
+    mirrors: list[Mirror] = []
+
+    def closing(mirror: Mirror, service: str) -> Calls:
+        mirrors.append(mirror)
+        transport.services.end()
+        return mirror.calls(service)
+
+    with Discovery(tmp_path / "s") as discovery:
+        transport = GossipTransport(discovery, calls=closing)
+        with httpx.Client(transport=transport) as client:
+            client.get(f"{WEB}/")
+        with pytest.raises(RequestError, match="this mirror is closed"):
+            mirrors[0].listen(print)
 
 
 @pytest.mark.usefixtures("pair")
