@@ -11,7 +11,8 @@ from gossipd.limits import CLIENT_LAST_ANSWERS_MAX
 
 HOLD_S = 10.0
 """Longest time that old rows are held for a daemon that has restarted. It meets a peer that lives within a second; one that has met
-none for so long is alone, or cut off, and what it says is all that can be known."""
+none for so long is alone, or cut off, and what it says is all that can be known. The same if it counts fewer members than before:
+others restarted with it, and they may have met only each other."""
 
 METHOD_PREFIX = "rpc:"
 """Begins the metadata key of each method that an instance offers; the value is OFFERED."""
@@ -96,6 +97,11 @@ def view_of(view: object) -> View:
     if not isinstance(view, dict):
         return View()
     return View(**{name: view[name] for name in View.__dataclass_fields__ if name in view})
+
+
+def knows_less(view: View, before: View) -> bool:
+    """Return whether a daemon of this *view*, which may have restarted since *before*, may still lack what it knew then."""
+    return not view.met or view.members_alive < before.members_alive
 
 
 class Filters(TypedDict, total=False):
@@ -183,11 +189,11 @@ class LastGood:
     def judge(self, question: Mapping[str, object], answer: Answer, *, connected_s: float, now: float) -> Answer:
         """Return what to make of *answer*, which a daemon gave *connected_s* seconds after the connection to it was made.
 
-        One that has met no peer since it started does not know the others' instances yet: for HOLD_S the last good ones
-        stand beside its own. Else it is the last good answer from now on.
+        One that has met no peer since it started, or fewer than it knew, does not know all instances yet: for HOLD_S the last good
+        ones stand beside its own. Else it is the last good answer from now on.
         """
         kept = self.find(question, now=now)
-        if kept is None or answer.view.met or connected_s >= HOLD_S:
+        if kept is None or connected_s >= HOLD_S or not knows_less(answer.view, kept.view):
             self.keep(question, answer, now=now)
             return answer
         rows = {one.key: one for one in (*kept.endpoints, *answer.endpoints)}

@@ -1,14 +1,14 @@
 """The instances of chosen services as watches tell them: events in, dictionaries out. Pure; `now` is monotonic seconds.
 
-A daemon that has just restarted knows at first its own instances only. Until it has synced with a peer (`met` in its view), or for
-HOLD_S, what it does not name is held as it was last known: that it is missing says nothing yet.
+A daemon that has just restarted knows at first its own instances only. Until it has synced with a peer (`met` in its view) and
+counts as many members as before, or for HOLD_S, what it does not name is held as it was last known: that it is missing says nothing
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 
 from gossipd.balancing.endpoint import Endpoint, Key
-from gossipd.client.answers import HOLD_S, View, endpoint_of, view_of
+from gossipd.client.answers import HOLD_S, View, endpoint_of, knows_less, view_of
 from gossipd.client.wording import not_open
 from gossipd.errors import RequestError
 from gossipd.limits import API_WATCHES_PER_CONNECTION_MAX
@@ -49,8 +49,8 @@ class Copy:
         """
         told = self._told[service]
         if "view" in event:
-            self.view = view_of(event["view"])
-            told.met = self.view.met
+            self.view = told.view = view_of(event["view"])
+            told.met = not knows_less(told.view, told.before)
         match event.get("type"):
             case "resync":
                 told.coming = None
@@ -117,12 +117,14 @@ class Copy:
 class _Told:
     """What the watch of one service has told."""
 
-    __slots__ = ("coming", "held", "held_until", "met", "rows")
+    __slots__ = ("before", "coming", "held", "held_until", "met", "rows", "view")
 
     def __init__(self) -> None:
         self.rows: dict[Key, Endpoint] = {}
         self.coming: dict[Key, Endpoint] | None = None
         """What `rows` will be when all of one look at the catalog has come."""
+        self.view = self.before = View()
+        """The daemon's view when it last had met all that it knew before."""
         self.met = True
         self.held: dict[Key, Endpoint] = {}
         """Rows from before a restart of the daemon that it has not named since."""
@@ -147,6 +149,7 @@ class _Told:
         if self.coming is not None:
             self.rows, self.coming = self.coming, None
         if self.met:
+            self.before = self.view
             self.let_go()
 
     def let_go(self) -> None:

@@ -1,11 +1,11 @@
 """The copy of chosen services: what each event makes of it. No thread, no socket."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
-from gossipd.client.answers import HOLD_S, Answer, LastGood, answer_of
+from gossipd.client.answers import HOLD_S, Answer, LastGood, View, answer_of
 from gossipd.client.copying import Copy, Reader
 from gossipd.errors import RequestError
 from tests.fakes_api import an_instance
@@ -155,6 +155,32 @@ def test_nothing_is_held_for_longer_than_its_time() -> None:
     assert copy.handle_timer(now=100.0 + HOLD_S) == ["web"]
     assert ids(copy) == ["b"]
     assert (copy.holding, copy.next_deadline()) == (False, math.inf)
+
+
+def test_a_daemon_that_has_met_fewer_than_it_knew_lets_nobody_go_yet() -> None:
+    copy = Copy(["web"])
+    copy.tell("web", {**a_snapshot("a", "b"), "view": {"met": True, "members_alive": 3}}, now=0.0)
+    copy.tell("web", {"type": "resync"}, now=100.0)
+    copy.tell("web", {**a_snapshot(), "view": {"met": False, "members_alive": 1}}, now=100.0)
+    copy.tell("web", {**MET, "view": {"met": True, "members_alive": 2}}, now=101.0)  # the one that restarted with it
+    copy.tell("web", {"type": "up", "instance": a_row("a"), "index": 13}, now=102.0)
+    assert (ids(copy), copy.holding) == (["a", "b"], True)
+    assert copy.handle_timer(now=100.0 + HOLD_S) == ["web"]
+    copy.tell("web", {"type": "view", "index": 14, "view": {"met": True, "members_alive": 3}}, now=120.0)
+    copy.tell("web", {"type": "resync"}, now=200.0)
+    copy.tell("web", {**a_snapshot(), "view": {"met": True, "members_alive": 3}}, now=200.0)
+    assert (ids(copy), copy.holding) == ([], False)
+
+
+def test_the_last_good_answer_stands_while_fewer_members_are_counted() -> None:
+    def counting(members_alive: int, *ids: str) -> Answer:
+        return replace(an_answer(*ids), view=View(members_alive=members_alive))
+
+    last, question = LastGood(), {"service": "web"}
+    last.judge(question, counting(3, "a"), connected_s=99.0, now=1.0)
+    assert last.judge(question, counting(2, "b"), connected_s=1.0, now=3.0).stale
+    assert not last.judge(question, counting(3, "b"), connected_s=2.0, now=4.0).stale
+    assert not last.judge(question, counting(2, "b"), connected_s=HOLD_S, now=9.0).stale
 
 
 def test_a_daemon_that_is_young_at_the_first_look_has_nothing_held_for_it() -> None:
