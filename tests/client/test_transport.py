@@ -404,10 +404,10 @@ def test_a_mirror_that_is_made_while_the_transport_closes_is_closed_too(tmp_path
 
     with Discovery(tmp_path / "s") as discovery:
         transport = GossipTransport(discovery, calls=closing)
-        with httpx.Client(transport=transport) as client:
-            client.get(f"{WEB}/")
+        transport.handle_request(httpx.Request("GET", f"{WEB}/")).close()
         with pytest.raises(RequestError, match="this mirror is closed"):
             mirrors[0].listen(print)
+        transport.close()
 
 
 @pytest.mark.usefixtures("pair")
