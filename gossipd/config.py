@@ -77,7 +77,7 @@ class GossipConfig:
     """Seconds that fresh news waits for company before it is pushed."""
     eager_fanout: int = 4
     """Members told at once: the two ring neighbours, and this many less two at random."""
-    bytes_per_s: float = 26_000.0
+    bytes_per_s: float = 36_000.0
     """Bytes of news a second on average, in pushes, ticks and probes; past it only ticks go on."""
     bytes_burst: int = 8_000
     """Bytes of it at once after a quiet time; 0: nothing is pushed."""
@@ -96,7 +96,7 @@ class SyncConfig:
 
     interval_s: float = 30.0
     """Most seconds between two syncs with a random member, when all is quiet; a sync that had to repair something is followed by
-    another within reconnect_interval_s, and each that found nothing different doubles the pause."""
+    another within reconnect_interval_s, and each that had not doubles the pause."""
     timeout_s: float = 10.0
     """Seconds that a stream may take to connect, and then may stay without progress."""
     bytes_per_s: float = 10_000.0

@@ -209,14 +209,14 @@ class Machines:
     def _pace_syncs(self, event: SyncFinished, *, now: float) -> None:
         """Sync again soon while syncs bring what we lacked, and ever more rarely while they do not.
 
-        Slowly so if something went to and fro: we may lack what was not listed. Two that can never agree slow down, too.
+        At once, while we have sent little: then others have, too, and few still lack anything.
         """
         config = self.config.sync
         self.counters.syncs_in_step += not event.changed
-        slower = 1.2 if event.items_sent or event.items_received else 2.0
-        pause_s = config.reconnect_interval_s if event.changed else slower * self.sync_pause_s
+        pause_s = config.reconnect_interval_s if event.changed else 2 * self.sync_pause_s
         self.sync_pause_s = min(pause_s, config.interval_s)
-        self.next_sync = now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s
+        hurry = event.changed and self.answers.left(now=now) > config.bytes_burst / 8
+        self.next_sync = now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s * (0.1 if hurry else 1.0)
 
     def _sync_soon(self, *, now: float) -> None:
         self.sync_pause_s = min(self.config.sync.reconnect_interval_s, self.config.sync.interval_s)
