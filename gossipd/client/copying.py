@@ -1,7 +1,7 @@
 """The instances of chosen services as watches tell them: events in, dictionaries out. Pure; `now` is monotonic seconds.
 
-A daemon that has just restarted knows at first its own instances only. Until it has synced with a peer (`met` in its view) and
-counts as many members as before, or for HOLD_S, what it does not name is held as it was last known: that it is missing says nothing
+A daemon that has just restarted at first knows only its own instances. Until it has synced with a peer (`met` in its view) and
+counts as many members as before, or for HOLD_S, what it does not name is held as it was: that it is missing says nothing yet.
 """
 
 import math
