@@ -130,6 +130,8 @@ def test_a_watch_that_is_never_read_costs_bounded_memory_and_others_hear_everyth
             if number % 100 == 99:
                 while not ports or ports[-1] != 1 + number:
                     event = next(watch)
+                    if event["type"] == "view":  # it has met its peers meanwhile
+                        continue
                     assert event["type"] in ("up", "changed")
                     ports.append(event["instance"]["port"])  # type: ignore[index]
         assert ports == sorted(ports)
