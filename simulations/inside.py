@@ -286,7 +286,7 @@ def warm(nodes: list[Node], rng: Random, *, clocks: list[float], shared: bool = 
             for claim in claims:
                 if claim.member != node.me:
                     m.peers.note(claim.member, claim.address, now=now)
-        m.table.rows = {claim.member: Row(claim, now, now, now) for claim in claims}
+        m.table.rows = {claim.member: Row(claim, now, now, now, now) for claim in claims}
         m.table.live = [name for name in names if name != node.me]
         m.prober._next_probe = now + rng.uniform(0, m.config.probe.interval_s)
         m.spreader.membership.clear()

@@ -28,6 +28,7 @@ from gossipd.wire.messages import (
     Nack,
     Ping,
     PingRequest,
+    Refutation,
     StreamMessage,
     SyncDiff,
     SyncItems,
@@ -135,8 +136,9 @@ nacks = st.builds(Nack, sequence=sequences)
 ping_requests = st.builds(PingRequest, sequence=sequences, target=node_ids, window_ms=st.integers(1, 600_000))
 announces = st.builds(Announce, owner=node_ids, version=versions, digest=st.binary(min_size=8, max_size=8))
 twins = st.builds(Twin, incarnation=incarnations, address=addresses)
+refutations = st.builds(Refutation, member=node_ids, counter=counters, check=sequences)
 messages: st.SearchStrategy[Message] = st.one_of(
-    pings, acks, nacks, ping_requests, claims(), records(), announces, twins
+    pings, acks, nacks, ping_requests, claims(), records(), announces, twins, refutations
 )
 
 

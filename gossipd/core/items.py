@@ -28,6 +28,11 @@ def claim_digest(claim: Claim) -> int:
     )
 
 
+def claim_check(claim: Claim) -> int:
+    """Return the first 4 bytes of a claim's hash: what a Refutation has in place of all that it leaves out."""
+    return claim_digest(claim) >> (8 * (DIGEST_BYTES - 4))
+
+
 def record_digest(record: Record) -> int:
     """Return the hash of a record's identity: owner, key and version (an owner never reuses a version)."""
     return _digest("record", record.owner, record.key, *record.version)

@@ -1,6 +1,6 @@
 """Datagrams become effects: open the seal, decode, give each message to its machine. Bad input is counted and changes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from gossipd.core.catalog.store import Store
 from gossipd.core.effects import Effect, FetchRecord, Send
@@ -16,7 +16,9 @@ from gossipd.node.counters import Counters
 from gossipd.node.outbound import News
 from gossipd.records import Claim, Record, Status
 from gossipd.wire.codec import decode_envelope_untrusted
-from gossipd.wire.messages import Ack, Announce, Envelope, Message, Nack, Ping, PingRequest, Twin
+from gossipd.wire.messages import Ack, Announce, Envelope, Message, Nack, Ping, PingRequest, Refutation, Twin
+
+WholeMessage = Ping | Ack | Nack | PingRequest | Claim | Record | Announce | Twin
 
 
 class Inbound:
@@ -72,7 +74,7 @@ class Inbound:
         if row is not None and row.live and row.claim.address == source:
             self._table.heard(sender, now=now)
             self._isolation.heard(now=now)
-        for message in envelope.messages:
+        for message in self._whole(envelope.messages):
             if sender == self._table.me and not isinstance(message, Twin):
                 self._counters.drop("own_name")
                 continue
@@ -86,7 +88,19 @@ class Inbound:
                 accused = False
                 perform([Send(target=source, message=self._table.own)])
 
-    def _route(self, message: Message, sender: NodeId, source: Address, *, gossip: bool, now: float) -> list[Effect]:
+    def _whole(self, messages: Iterable[Message]) -> Iterator[WholeMessage]:
+        """Yield *messages*, and for each refutation the claim that it stands for after the messages before it."""
+        for message in messages:
+            if not isinstance(message, Refutation):
+                yield message
+            elif (claim := self._table.claim_of(message)) is not None:
+                yield claim
+            else:
+                self._counters.drop("unknown_refutation")
+
+    def _route(
+        self, message: WholeMessage, sender: NodeId, source: Address, *, gossip: bool, now: float
+    ) -> list[Effect]:
         match message:
             case Ping():
                 return self._ping(message, sender, source, gossip=gossip, now=now)

@@ -72,9 +72,9 @@ class Outbound:
 
         Echoes are awaited from neighbours that we believe alive: a suspect may never answer.
         """
-        payload = encode_message(item)
-        assert len(payload) <= GOSSIP_MESSAGE_BYTES_MAX, f"{len(payload)} bytes of {type(item).__name__}"
         table = self._table
+        payload = encode_message(table.shortened(item, now=now) if isinstance(item, Claim) else item)
+        assert len(payload) <= GOSSIP_MESSAGE_BYTES_MAX, f"{len(payload)} bytes of {type(item).__name__}"
         self._spreader.put(
             self._queue(item),
             news_key(item),

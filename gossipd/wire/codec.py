@@ -15,6 +15,7 @@ from gossipd.errors import MalformedPacket
 from gossipd.ids import NodeId
 from gossipd.limits import (
     AGE_S_MAX,
+    INTEGER_MAX,
     MESSAGES_PER_DATAGRAM_MAX,
     PAYLOAD_BYTES_MAX,
     RECORD_BYTES_MAX,
@@ -36,6 +37,7 @@ from gossipd.wire.messages import (
     Nack,
     Ping,
     PingRequest,
+    Refutation,
     StreamMessage,
     SyncDiff,
     SyncItems,
@@ -44,7 +46,7 @@ from gossipd.wire.messages import (
 )
 from gossipd.wire.records import decode_record_untrusted
 
-PING, ACK, NACK, PING_REQUEST, CLAIM, RECORD, ANNOUNCE, TWIN = range(1, 9)
+PING, ACK, NACK, PING_REQUEST, CLAIM, RECORD, ANNOUNCE, TWIN, REFUTATION = range(1, 10)
 SYNC_OPEN, SYNC_DIFF, SYNC_ITEMS, FETCH = range(16, 20)
 
 EXTENSIONS = range(64, 128)
@@ -52,6 +54,7 @@ EXTENSIONS = range(64, 128)
 
 SEQUENCE_MAX = 2**32 - 1
 WINDOW_MS_MAX = 600_000
+CHECK_MAX = 2**32 - 1
 
 Decoded = TypeVar("Decoded")
 
@@ -77,6 +80,8 @@ def encode_message(message: Message | StreamMessage) -> bytes:
             return _pack((ANNOUNCE, message.owner, *message.version, message.digest))
         case Twin():
             return _pack((TWIN, *message.incarnation, host_bytes(message.address.host), message.address.port))
+        case Refutation():
+            return _pack((REFUTATION, message.member, message.counter, message.check))
         case SyncOpen():
             return _pack((SYNC_OPEN, message.buckets))
         case SyncDiff():
@@ -257,6 +262,14 @@ def _twin(epoch: Any, counter: Any, host: Any, port: Any, /) -> Twin:
     return Twin(incarnation=fields.incarnation(epoch, counter), address=fields.address(host, port))
 
 
+def _refutation(member: Any, counter: Any, check: Any, /) -> Refutation:
+    return Refutation(
+        member=node_id("member", member),
+        counter=check_integer("counter", counter, 0, INTEGER_MAX),
+        check=check_integer("check", check, 0, CHECK_MAX),
+    )
+
+
 def _sync_open(buckets: Any, /) -> SyncOpen:
     count = len(fields.hashes("buckets", buckets, 1, SYNC_BUCKETS_MAX)) // 8
     if count & (count - 1):
@@ -309,6 +322,7 @@ _DATAGRAM: Mapping[int, Callable[..., Message]] = {
     RECORD: _record,
     ANNOUNCE: _announce,
     TWIN: _twin,
+    REFUTATION: _refutation,
 }
 
 _STREAM: Mapping[int, Callable[..., StreamMessage]] = {

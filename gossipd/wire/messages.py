@@ -62,6 +62,19 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refutation:
+    """*member* is alive, at this *counter* of the epoch, the address and the protocols that the receiver knows of it.
+
+    *check*, 0 to 2**32 - 1, is the beginning of the resulting claim's item hash: whoever knows others drops it. It is half as long
+    as the claim, and after a cut of two halves every member has one to tell everybody.
+    """
+
+    member: NodeId
+    counter: int
+    check: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncOpen:
     """Opens a sync: one 8-byte XOR of item hashes per bucket, concatenated; a power of two, 1 to SYNC_BUCKETS_MAX."""
 
@@ -97,7 +110,7 @@ class Fetch:
     digests: bytes = field(repr=False)
 
 
-Message = Ping | Ack | Nack | PingRequest | Claim | Record | Announce | Twin
+Message = Ping | Ack | Nack | PingRequest | Claim | Record | Announce | Twin | Refutation
 """What a datagram may carry, several at once."""
 
 StreamMessage = Ping | Ack | SyncOpen | SyncDiff | SyncItems | Fetch

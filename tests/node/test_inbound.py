@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from gossipd.config import LAN
+from gossipd.core.items import claim_check
 from gossipd.crypto.seal import Opener, Sealer
-from gossipd.ids import Address, NodeId
+from gossipd.ids import Address, Incarnation, NodeId
 from gossipd.node.actions import Action, SendDatagram
 from gossipd.node.node import Node
 from gossipd.records import Claim, Status
 from gossipd.wire.codec import decode_envelope_untrusted, encode_message, join_envelope
-from gossipd.wire.messages import Ack, Message, Nack, Ping, PingRequest
+from gossipd.wire.messages import Ack, Message, Nack, Ping, PingRequest, Refutation
 from tests.builders import ALIVE, BOB, CAT, DAN, DEAD, SUSPECT, a_claim, home
 from tests.network import KEY, Network
 
@@ -127,6 +128,34 @@ def test_what_is_said_under_our_own_name_is_not_heard() -> None:
     assert peer.say(node, Ping(sequence=7, target=ME), a_claim(CAT, ALIVE), sender=ME) == []
     assert node.view.member("cat", now=0.01) is None
     assert node.view.statistics(now=0.01).dropped["own_name"] == 2
+
+
+def test_a_refutation_is_heard_as_the_claim_that_it_stands_for() -> None:
+    peer = Peer()
+    node = a_node(peer, BOB, CAT)
+    meant = a_claim(CAT, ALIVE, counter=1)
+    peer.say(node, a_claim(CAT, DEAD), Refutation(member=CAT, counter=1, check=claim_check(meant)))
+    assert node._m.table.rows[CAT].claim == meant
+    assert node.view.statistics(now=0.01).dropped == {}
+
+
+def test_a_refutation_that_we_cannot_make_out_changes_nothing_and_is_counted() -> None:
+    peer = Peer()
+    node = a_node(peer, BOB, CAT)
+    before = dict(node._m.table.rows)
+    check = claim_check(a_claim(CAT, ALIVE, counter=1, epoch=2))
+    peer.say(node, Refutation(member=CAT, counter=1, check=check), Refutation(member=DAN, counter=1, check=check))
+    assert node._m.table.rows == before
+    assert node.view.statistics(now=0.01).dropped["unknown_refutation"] == 2
+
+
+def test_a_forged_refutation_of_ourselves_is_outbid_as_a_claim_would_be() -> None:
+    peer = Peer()
+    node = a_node(peer, BOB)
+    own = node._m.table.own
+    forged = replace(own, incarnation=Incarnation(own.incarnation.epoch, 9))
+    peer.say(node, Refutation(member=ME, counter=9, check=claim_check(forged)))
+    assert node._m.table.own.incarnation > forged.incarnation
 
 
 def test_who_accuses_us_to_our_face_hears_our_refutation_beside_the_ack() -> None:

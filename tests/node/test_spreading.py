@@ -4,12 +4,14 @@ from dataclasses import replace
 
 from gossipd.config import LAN
 from gossipd.core.events import SyncFinished
+from gossipd.core.items import claim_check
 from gossipd.ids import NodeId
 from gossipd.node.actions import SendDatagram
 from gossipd.node.node import Node
 from gossipd.node.view import KEPT
 from gossipd.records import Status
-from tests.builders import ALIVE, BOB, CAT, DAN, EVE, LEFT, SUSPECT, a_claim
+from gossipd.wire.messages import Refutation
+from tests.builders import ALIVE, BOB, CAT, DAN, DEAD, EVE, LEFT, SUSPECT, a_claim
 from tests.network import Network, a_service, address_of, instances
 from tests.node.test_inbound import Peer, a_node
 
@@ -70,6 +72,25 @@ def test_doubts_and_what_nobody_doubted_wait_for_the_tick_and_all_else_is_pushed
         peer.say(node, claim, sender=CAT, now=60.0)
         assert next_news(node, 60.0) == wait_s
     assert node._m.table.rows[BOB].claim.status is Status.LEFT
+
+
+def test_a_refutation_goes_out_in_short_and_its_echo_counts() -> None:
+    peer = Peer()
+    node = a_node(peer, BOB, CAT)
+    peer.say(node, a_claim(CAT, DEAD), now=50.0)
+    while len(node._m.spreader):
+        node._m.spreader.fill(10_000, members=1, now=60.0)
+    claim = a_claim(CAT, ALIVE, counter=1)
+    short = Refutation(member=CAT, counter=1, check=claim_check(claim))
+    peer.say(node, claim, now=60.0)
+    sent = [action for action in node.handle_timer(now=61.0) if isinstance(action, SendDatagram)]
+    said = [message for each in sent for message in peer.read([replace(each, targets=each.targets[:1])])[0][1]]
+    assert short in said
+    assert claim not in said
+    assert len(node._m.spreader)
+    peer.say(node, short, now=61.0)
+    peer.say(node, short, sender=CAT, now=61.0)
+    assert not len(node._m.spreader)
 
 
 def test_news_is_no_longer_told_once_both_neighbours_have_told_it() -> None:

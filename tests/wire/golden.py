@@ -3,6 +3,9 @@
 A change here is a change of the protocol. docs/reference/wire.md shows the same bytes, and a test compares the two.
 """
 
+from dataclasses import replace
+
+from gossipd.core.items import claim_check
 from gossipd.ids import Address, Incarnation, NodeId, Version
 from gossipd.records import Claim, Health, Mode, NodeInfo, Opaque, Record, Service, State, Status
 from gossipd.wire.messages import (
@@ -13,6 +16,7 @@ from gossipd.wire.messages import (
     Nack,
     Ping,
     PingRequest,
+    Refutation,
     StreamMessage,
     SyncDiff,
     SyncItems,
@@ -33,6 +37,8 @@ TWO = bytes.fromhex("1112131415161718")
 def _claim(status: Status, *, accuser: NodeId = BOB, age_s: int = 0, address: Address = BOBS) -> Claim:
     return Claim(member=BOB, incarnation=FIRST, status=status, address=address, accuser=accuser, age_s=age_s)
 
+
+REFUTED = replace(_claim(Status.ALIVE), incarnation=Incarnation(EPOCH, 1))
 
 WEB = Service(
     name="web",
@@ -82,6 +88,7 @@ MESSAGES: dict[str, Message] = {
     **RECORDS,
     "announce": Announce(owner=BOB, version=Version(EPOCH, 3), digest=ONE),
     "twin": Twin(incarnation=FIRST, address=BOBS),
+    "refutation": Refutation(member=BOB, counter=1, check=claim_check(REFUTED)),
 }
 
 STREAM_MESSAGES: dict[str, StreamMessage] = {
@@ -128,6 +135,7 @@ BYTES: dict[str, bytes] = {
     "record-signed": bytes.fromhex("9306c41a95a3626f62cf0000018bcfe568000501a9736572766963652f61c402aabb"),
     "announce": bytes.fromhex("9507a3626f62cf0000018bcfe5680003c4080102030405060708"),
     "twin": bytes.fromhex("9508cf0000018bcfe5680000c404c0000207cd1f0e"),
+    "refutation": bytes.fromhex("9409a3626f6201ce9dca09a7"),
     "sync-open": bytes.fromhex("9210c41001020304050607081112131415161718"),
     "sync-diff": bytes.fromhex(
         "9511c2c406000000050102c406000100000002c418010203040506070811121314151617180102030405060708"

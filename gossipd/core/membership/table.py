@@ -14,7 +14,7 @@ from gossipd.config import ProtocolConfig
 from gossipd.core.deadlines import Deadlines
 from gossipd.core.effects import Effect, Report, Send, Spread
 from gossipd.core.events import EpochRaised, MemberChanged, NameConflict
-from gossipd.core.items import ItemIndex, claim_digest
+from gossipd.core.items import ItemIndex, claim_check, claim_digest
 from gossipd.core.membership.awareness import Awareness
 from gossipd.core.membership.precedence import supersedes
 from gossipd.core.membership.refute import Verdict, judge, refutation
@@ -22,13 +22,16 @@ from gossipd.core.membership.suspicion import Suspicions
 from gossipd.ids import Address, Incarnation, NodeId
 from gossipd.limits import AGE_S_MAX, INTEGER_MAX, MEMBERS_MAX
 from gossipd.records import Claim, Status
-from gossipd.wire.messages import PROTOCOL_VERSION, Ping, Twin
+from gossipd.wire.messages import PROTOCOL_VERSION, Ping, Refutation, Twin
 
 TWIN_NOTICE_S = 10.0
 """Seconds between two notices to a process that bears our name."""
 
 UNAWAITED = 0
 """The sequence of a ping that is to make its target answer an accusation; nobody waits for the Ack."""
+
+SETTLED_S = 10.0
+"""Seconds after which we take it that everybody who knows a member knows where and in which epoch it is."""
 
 LIVE = (Status.ALIVE, Status.SUSPECT)
 
@@ -43,6 +46,8 @@ class Row:
     """When the member last was believed alive or was heard itself."""
     verdict_at: float
     """When DEAD or LEFT was reached by whoever reached it first; meaningless while live."""
+    known_at: float
+    """When we learned its epoch, address and protocols."""
 
     @property
     def live(self) -> bool:
@@ -99,6 +104,24 @@ class Table:
         at = bisect_left(self.live, self.me)
         after, before = self.live[at % len(self.live)], self.live[at - 1]
         return [after] if after == before else [after, before]
+
+    def shortened(self, claim: Claim, *, now: float) -> Claim | Refutation:
+        """Return how *claim*, which holds here, is to be told: as a Refutation, if those whom we tell can make it out."""
+        settled = now - self.rows[claim.member].known_at >= SETTLED_S
+        if claim.status is not Status.ALIVE or not settled:
+            return claim
+        return Refutation(member=claim.member, counter=claim.incarnation.counter, check=claim_check(claim))
+
+    def claim_of(self, refutation: Refutation) -> Claim | None:
+        """Return the claim that *refutation* stands for; None if we do not know its member as whoever wrote it does."""
+        row = self.rows.get(refutation.member)
+        if row is None:
+            return None
+        claim, counter = row.claim, refutation.counter
+        if claim.status is not Status.ALIVE or claim.incarnation.counter != counter:
+            again = Incarnation(claim.incarnation.epoch, counter)
+            claim = replace(claim, incarnation=again, status=Status.ALIVE, accuser=claim.member, age_s=0)
+        return claim if claim_check(claim) == refutation.check else None
 
     def accuse(self, member: NodeId, *, now: float) -> list[Effect]:
         """Claim that *member* is suspect because our own probe failed; nothing if it is not live."""
@@ -255,12 +278,14 @@ class Table:
         live = claim.status in LIVE
         verdict_at = now - claim.age_s
         if row is None:
-            row = self.rows[claim.member] = Row(claim, now, now if live else verdict_at, verdict_at)
+            row = self.rows[claim.member] = Row(claim, now, now if live else verdict_at, verdict_at, now)
         else:
             if not live and not was_live and claim.incarnation == row.claim.incarnation:
                 verdict_at = min(verdict_at, row.verdict_at)
             if row.claim.status is Status.ALIVE or claim.status is Status.ALIVE:
                 row.vouched_at = now
+            if _identity(row.claim) != _identity(claim):
+                row.known_at = now
             row.claim, row.verdict_at = claim, verdict_at
             if changed:
                 row.changed_at = now
@@ -306,6 +331,11 @@ class Table:
             source=source,
             how=how,
         )
+
+
+def _identity(claim: Claim) -> tuple[object, ...]:
+    """Return what a Refutation leaves out."""
+    return (claim.incarnation.epoch, claim.address, claim.protocol_min, claim.protocol_max)
 
 
 def _is_urgent(claim: Claim, before: Claim | None) -> bool:

@@ -8,13 +8,13 @@ import pytest
 from gossipd.config import LAN
 from gossipd.core.effects import Effect, Report, Send, Spread
 from gossipd.core.events import EpochRaised, MemberChanged, NameConflict
-from gossipd.core.items import ItemIndex
+from gossipd.core.items import ItemIndex, claim_check
 from gossipd.core.membership.awareness import Awareness
-from gossipd.core.membership.table import TWIN_NOTICE_S, UNAWAITED, Table
+from gossipd.core.membership.table import SETTLED_S, TWIN_NOTICE_S, UNAWAITED, Table
 from gossipd.ids import Incarnation, NodeId
 from gossipd.limits import AGE_S_MAX, INTEGER_MAX, MEMBERS_MAX
 from gossipd.records import Claim, Status
-from gossipd.wire.messages import Ping, Twin
+from gossipd.wire.messages import Ping, Refutation, Twin
 from tests.builders import (
     ALIVE,
     ANN,
@@ -96,6 +96,54 @@ def test_a_new_address_comes_with_a_later_incarnation_and_users_hear_it() -> Non
     assert isinstance(event, MemberChanged)
     assert (event.before, event.after, event.address) == (ALIVE, ALIVE, ELSEWHERE)
     assert table.rows[BOB].claim.address == ELSEWHERE
+
+
+def test_who_has_long_been_known_is_told_to_be_alive_in_short_and_who_has_not_in_full() -> None:
+    table = a_table(a_claim(BOB, DEAD))
+    claim = a_claim(BOB, ALIVE, counter=1)
+    told(table, claim, now=5.0)
+    assert table.shortened(claim, now=SETTLED_S - 0.1) == claim
+    short = Refutation(member=BOB, counter=1, check=claim_check(claim))
+    assert table.shortened(claim, now=SETTLED_S) == short
+    assert table.claim_of(short) == claim
+
+
+@pytest.mark.parametrize("anew", [a_claim(BOB, epoch=2), a_claim(BOB, counter=1, address=ELSEWHERE)])
+def test_who_has_a_new_epoch_or_address_is_told_in_full_again_until_all_know_it(anew: Claim) -> None:
+    table = a_table(a_claim(BOB))
+    told(table, anew, now=50.0)
+    assert table.shortened(anew, now=50.0 + SETTLED_S - 0.1) == anew
+    assert isinstance(table.shortened(anew, now=50.0 + SETTLED_S), Refutation)
+
+
+@pytest.mark.parametrize("status", [SUSPECT, DEAD, LEFT])
+def test_nothing_but_being_alive_is_told_in_short(status: Status) -> None:
+    claim = a_claim(BOB, status)
+    assert a_table(claim).shortened(claim, now=DAY_S) == claim
+
+
+@pytest.mark.parametrize("status", [ALIVE, SUSPECT, DEAD, LEFT])
+def test_a_refutation_is_understood_whatever_was_believed_of_its_member(status: Status) -> None:
+    meant = a_claim(BOB, ALIVE, counter=1)
+    short = Refutation(member=BOB, counter=1, check=claim_check(meant))
+    table = a_table(a_claim(BOB, status, age_s=7 if status is DEAD else 0))
+    claim = table.claim_of(short)
+    assert claim == meant
+    assert (claim.age_s, claim.accuser) == (0, BOB)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        a_claim(CAT),
+        a_claim(BOB, epoch=2),
+        a_claim(BOB, address=ELSEWHERE),
+        a_claim(BOB, protocol=(1, 2)),
+    ],
+)
+def test_a_refutation_of_whom_we_know_otherwise_or_not_at_all_stands_for_nothing(known: Claim) -> None:
+    short = Refutation(member=BOB, counter=1, check=claim_check(a_claim(BOB, counter=1)))
+    assert a_table(known).claim_of(short) is None
 
 
 def test_a_foreign_claim_about_ourselves_changes_nothing_of_ours_and_is_outbid() -> None:
