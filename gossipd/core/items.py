@@ -5,6 +5,7 @@ XOR over the hashes of a bucket sums a bucket up; it is not meant to resist a me
 """
 
 from hashlib import blake2b
+from itertools import chain
 
 from gossipd.limits import SYNC_BUCKETS_MAX
 from gossipd.records import Claim, Record
@@ -46,7 +47,8 @@ class ItemIndex:
         self._key_of: dict[int, ItemKey] = {}
         self._root = 0
         self._xor = [0] * SYNC_BUCKETS_MAX
-        self._held: list[set[int] | None] = [None] * SYNC_BUCKETS_MAX
+        self._held: list[tuple[int, ...]] = [()] * SYNC_BUCKETS_MAX
+        """The hashes in each bucket: tuples, as most hold one hash or none, and a set of one takes four times the memory."""
         self.changes = 0
         """How often anything changed here."""
 
@@ -64,10 +66,7 @@ class ItemIndex:
         self._key_of[digest] = key
         self._root ^= digest
         self._xor[bucket] ^= digest
-        held = self._held[bucket]
-        if held is None:
-            held = self._held[bucket] = set()
-        held.add(digest)
+        self._held[bucket] += (digest,)
 
     def drop(self, key: ItemKey) -> None:
         """Say that there is no item under *key* any more."""
@@ -79,9 +78,7 @@ class ItemIndex:
         self._key_of.pop(digest, None)
         self._root ^= digest
         self._xor[bucket] ^= digest
-        held = self._held[bucket]
-        assert held is not None
-        held.discard(digest)
+        self._held[bucket] = tuple([held for held in self._held[bucket] if held != digest])
 
     def key_of(self, digest: int) -> ItemKey | None:
         """Return the key whose item has *digest*, or None."""
@@ -107,8 +104,4 @@ class ItemIndex:
     def digests_in(self, bucket: int, count: int) -> set[int]:
         """Return the hashes in *bucket* of *count* buckets."""
         width = SYNC_BUCKETS_MAX // count
-        found: set[int] = set()
-        for held in self._held[bucket * width : (bucket + 1) * width]:
-            if held:
-                found |= held
-        return found
+        return set(chain.from_iterable(self._held[bucket * width : (bucket + 1) * width]))

@@ -305,16 +305,17 @@ class Store:
 
     def _put(self, row: _Owner, record: Record) -> None:
         """Store *record* in place of whatever is under its key, and keep every index in step."""
+        item = (record.owner, record.key)
         for old in (row.records.pop(record.key, None), row.lingering.pop(record.key, None)):
             if old is not None:
                 self._account(row, old, -1)
                 self._unlist(old)
-        self._grace.cancel((record.owner, record.key))
+        self._grace.cancel(item)
         row.records[record.key] = record
         self._account(row, record, +1)
-        self._index.put((record.owner, record.key), record_digest(record))
+        self._index.put(item, record_digest(record))
         if isinstance(record.content, Service):
-            self._by_name.setdefault(record.content.name, {})[record.owner, record.key] = record
+            self._by_name.setdefault(record.content.name, {})[item] = record
 
     def _end_grace(self, owner: NodeId, row: _Owner, key: str, *, source: NodeId, how: str) -> Report:
         record = row.lingering.pop(key)
