@@ -99,6 +99,10 @@ TOMBSTONES_MIN = 64
 QUEUE_MESSAGES_MAX = 20_000
 """Messages of one class waiting to be gossiped: one a member plus as many records; the most-sent is dropped first."""
 
+SHARED_VALUES_MAX = 1_024
+"""Names, tags and metadata of records that are kept once, however many have them: three of each of 340 services. A record has at
+most 16 KiB, so they take at most 16 MiB."""
+
 SYNC_BUCKETS_MAX = 4_096
 """Buckets in a digest: 4,096 x 8 B = 32 kB, half a frame. Chosen as the power of two near the root of the item count."""
 

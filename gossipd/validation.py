@@ -51,10 +51,10 @@ def check_service(service: Service) -> Service:
 
 def check_node_info(info: NodeInfo) -> NodeInfo:
     """Return *info* with its labels sorted by key. Raises: ValueError."""
-    software = check_text("software", info.software, bytes_min=0, bytes_max=LABEL_KEY_BYTES_MAX)
-    return NodeInfo(
-        labels=check_labels(info.labels), software=software, mode=info.mode, reason=check_reason(info.reason)
-    )
+    check_text("software", info.software, bytes_min=0, bytes_max=LABEL_KEY_BYTES_MAX)
+    check_reason(info.reason)
+    labels = check_labels(info.labels)
+    return info if labels == info.labels else replace(info, labels=labels)
 
 
 def check_labels(pairs: Iterable[tuple[str, str]], *, field: str = "labels") -> tuple[tuple[str, str], ...]:

@@ -4,10 +4,12 @@ What was said of an instance outlives it, so that one that comes and goes can be
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gossipd.core.events import CutShown, GuardChanged, MemberChanged, RecordChanged
-from gossipd.limits import JOURNAL_INSTANCE_NOTES_MAX, JOURNAL_PER_SUBJECT_MAX
-from gossipd.records import Mode, Service, State, Status
+from gossipd.ids import Version
+from gossipd.limits import JOURNAL_INSTANCE_NOTES_MAX, JOURNAL_PER_SUBJECT_MAX, SHARED_VALUES_MAX
+from gossipd.records import Mode, Record, Service, State, Status
 from gossipd.wire.records import SERVICE_KEY_PREFIX
 
 STATUS_WORDS = {Status.ALIVE: "alive", Status.SUSPECT: "suspect", Status.DEAD: "failed", Status.LEFT: "left"}
@@ -16,13 +18,21 @@ STATUS_WORDS = {Status.ALIVE: "alive", Status.SUSPECT: "suspect", Status.DEAD: "
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One change: *what* in a sentence, when, on whose word, from whom, by which path."""
+    """One change: what in a sentence, when, on whose word, from whom, by which path.
+
+    *said* is the sentence without *version*, which differs in every note, while *said* is the same text in most.
+    """
 
     at: float
-    what: str
+    said: str
     accuser: str | None
     source: str | None
     how: str
+    version: Version | None = None
+
+    @property
+    def what(self) -> str:
+        return self.said if self.version is None else f"{self.said}, version {self.version.epoch}.{self.version.seq}"
 
 
 class Journal:
@@ -32,7 +42,7 @@ class Journal:
     def __init__(self, *, instance_notes_max: int = JOURNAL_INSTANCE_NOTES_MAX) -> None:
         self._instance_notes_max = instance_notes_max
         self._members: dict[str, list[Note]] = {}
-        self._instances: dict[str, list[Note]] = {}
+        self._instances: dict[str, tuple[Note, ...]] = {}
         """The one that has not changed for longest first."""
         self._instance_notes = 0
 
@@ -93,12 +103,12 @@ class Journal:
             return
         subject = f"{event.owner}/{event.key.removeprefix(SERVICE_KEY_PREFIX)}"
         done = "withdrawn" if event.after is None else "published" if event.before is None else "changed"
-        what = f"{done} by its owner{_states(event)}, version {event.version.epoch}.{event.version.seq}"
-        self._note(subject, Note(now, what, event.owner, event.source, event.how))
+        said = _said_by_owner(done, _state_in(event.before), _state_in(event.after))
+        self._note(subject, Note(now, said, event.owner, event.source, event.how, event.version))
 
     def _note(self, subject: str, note: Note) -> None:
-        before = self._instances.pop(subject, [])
-        notes = [*before, note][-JOURNAL_PER_SUBJECT_MAX:]
+        before = self._instances.pop(subject, ())
+        notes = (*before, note)[-JOURNAL_PER_SUBJECT_MAX:]
         self._instances[subject] = notes
         self._instance_notes += len(notes) - len(before)
         while self._instance_notes > self._instance_notes_max:
@@ -110,15 +120,17 @@ def _service_subject(name: str) -> str:
     return f"/{name}"
 
 
-def _states(event: RecordChanged) -> str:
-    """Return how its owner sees the instance now, and saw it before if that differs."""
-    before, after = (
-        _state(record.content.state) if record is not None and isinstance(record.content, Service) else None
-        for record in (event.before, event.after)
-    )
+def _state_in(record: Record | None) -> State | None:
+    return record.content.state if record is not None and isinstance(record.content, Service) else None
+
+
+@lru_cache(maxsize=SHARED_VALUES_MAX)
+def _said_by_owner(done: str, before: State | None, after: State | None) -> str:
+    """Return that the instance was *done*, how its owner sees it now, and how before if that differs; one text for all alike."""
+    said = f"{done} by its owner"
     if after is None:
-        return ""
-    return f": {after}" if before is None or before == after else f": {before} -> {after}"
+        return said
+    return f"{said}: {_state(after)}" if before in (None, after) else f"{said}: {_state(before)} -> {_state(after)}"
 
 
 def _state(state: State) -> str:

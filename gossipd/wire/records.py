@@ -4,13 +4,14 @@ A record is the msgpack array [owner, epoch, seq, floor, key, kind, content], or
 is a byte string whose meaning belongs to its kind, so that a relay needs to know neither.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import msgpack
 
 from gossipd.errors import MalformedPacket
 from gossipd.ids import LABEL_RULE, NodeId, Version, is_label
-from gossipd.limits import LABELS_MAX, RECORD_BYTES_MAX, SIGNATURE_BYTES_MAX
+from gossipd.limits import LABELS_MAX, RECORD_BYTES_MAX, SHARED_VALUES_MAX, SIGNATURE_BYTES_MAX
 from gossipd.records import NORMAL_STATE, Content, Health, Mode, NodeInfo, Opaque, Record, Service, State
 from gossipd.validation import check_integer, check_node_info, check_record_key, check_service, shown
 from gossipd.wire import fields
@@ -148,12 +149,12 @@ def _decode_content(key: str, kind: object, data: object) -> Content:
         known = _unpack_map(data)
         return check_service(
             Service(
-                name=_required(known, "name"),
+                name=_shared(_required(known, "name")),
                 id=key.removeprefix(SERVICE_KEY_PREFIX),
                 port=_required(known, "port"),
                 address=known.get("address"),
-                protocol=known.get("protocol", "tcp"),
-                tags=known.get("tags", ()),
+                protocol=_shared(known.get("protocol", "tcp")),
+                tags=_shared(known.get("tags", ())),
                 metadata=_pairs(known, "metadata"),
                 weight=known.get("weight", 1),
                 state=_decode_state(known.get("state", ())),
@@ -167,7 +168,7 @@ def _decode_content(key: str, kind: object, data: object) -> Content:
         return check_node_info(
             NodeInfo(
                 labels=_pairs(known, "labels"),
-                software=known.get("software", ""),
+                software=_shared(known.get("software", "")),
                 mode=state.mode,
                 reason=state.reason,
             )
@@ -230,7 +231,14 @@ def _pairs(known: dict[str, Any], name: str) -> tuple[tuple[str, str], ...]:
     found = known.get(name, {})
     if type(found) is not dict:
         raise ValueError(f"{name}={shown(found)}, expected a map")
-    return tuple(found.items())
+    pairs: tuple[tuple[str, str], ...] = _shared(tuple(found.items()))
+    return pairs
+
+
+@lru_cache(maxsize=SHARED_VALUES_MAX)
+def _shared(value: Any) -> Any:
+    """Return *value* as it was first decoded: it is kept once, however many instances have the same name, tags or metadata."""
+    return value
 
 
 def _pack(value: object) -> bytes:

@@ -105,6 +105,27 @@ def test_what_nothing_is_said_of_is_one_value_in_memory() -> None:
     assert content.state is NORMAL_STATE
 
 
+def test_what_instances_have_in_common_is_one_value_in_memory() -> None:
+    alike = {"name": "common", "protocol": "udp", "tags": ["v1"], "metadata": {"build": "1234"}}
+    first, second = (decode_record_untrusted(service(port=port, **alike)).content for port in (80, 81))
+    assert isinstance(first, Service)
+    assert isinstance(second, Service)
+    for name in alike:
+        assert getattr(first, name) is getattr(second, name), name
+
+
+def test_what_nodes_have_in_common_is_one_value_in_memory() -> None:
+    alike = {"labels": {"zone": "a"}, "software": "0.1.0"}
+    first, second = (
+        decode_record_untrusted(encoded(owner=owner, kind="node", key="node", content=alike)).content
+        for owner in ("ann", "bob")
+    )
+    assert isinstance(first, NodeInfo)
+    assert isinstance(second, NodeInfo)
+    for name in alike:
+        assert getattr(first, name) is getattr(second, name), name
+
+
 def test_a_content_of_unknown_kind_is_kept() -> None:
     assert decode_record_untrusted(encoded(kind="flag", content=b"\xc1?")).content == Opaque("flag", b"\xc1?")
 
