@@ -24,7 +24,6 @@ from gossipd.core.events import (
     IsolationChanged,
     MemberChanged,
     RecordChanged,
-    SyncFinished,
 )
 from gossipd.errors import RequestError
 from gossipd.limits import API_WAITS_MAX, WATCH_EVENTS_MAX
@@ -104,7 +103,7 @@ class Watches:
         self._member_news_lost = False
         self._view_changed = False
         self._met = False
-        """Whether it was told that a peer was met."""
+        """Whether it was told that the daemon has met its peers."""
         self._told_index = -1
 
     def open(
@@ -170,8 +169,6 @@ class Watches:
                 case IsolationChanged():
                     self._view_changed = True
                     self._tracker.note_all()
-                case SyncFinished(error=None, changed=False) if not self._met:
-                    self._met = self._view_changed = True
                 case CutShown():
                     self._tracker.note_nodes(event.members)
                 case GuardChanged():
@@ -191,6 +188,9 @@ class Watches:
         else:
             for name, event in news:
                 told += self._member_told(name, event, now=now)
+        if not self._met and self._view.trust(now=now).met:
+            self._met = True
+            self._view_changed |= bool(self._scopes)
         if self._view_changed:
             self._view_changed = False
             told.append((VIEW, {"type": "view", "view": self._answers.trust(now=now)}))

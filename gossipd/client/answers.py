@@ -12,7 +12,7 @@ from gossipd.limits import CLIENT_LAST_ANSWERS_MAX
 HOLD_S = 10.0
 """Longest time that old rows are held for a daemon that has restarted. It meets a peer that lives within a second; one that has met
 none for so long is alone, or cut off, and what it says is all that can be known. The same if it counts fewer members than before:
-others restarted with it, and they may have met only each other."""
+without its peer book it may take the first that it meets, who restarted with it, for all."""
 
 METHOD_PREFIX = "rpc:"
 """Begins the metadata key of each method that an instance offers; the value is OFFERED."""
@@ -100,7 +100,10 @@ def view_of(view: object) -> View:
 
 
 def knows_less(view: View, before: View) -> bool:
-    """Return whether a daemon of this *view*, which may have restarted since *before*, may still lack what it knew then."""
+    """Return whether a daemon of this *view*, which may have restarted since *before*, may still lack what it knew then.
+
+    By `met` it says so itself, if it has its peer book.
+    """
     return not view.met or view.members_alive < before.members_alive
 
 

@@ -21,6 +21,7 @@ from gossipd.node.instance_rows import drain_row, registration_row
 from gossipd.node.instances import Instances
 from gossipd.node.leaving import Leaving
 from gossipd.node.machines import Machines
+from gossipd.node.meeting import Meeting
 from gossipd.node.peers import PeerEntry
 from gossipd.node.registrations import NOTHING_KEPT, Kept
 from gossipd.node.view import DrainRow, Holder, RegistrationRow, View
@@ -75,7 +76,8 @@ class Node:
         self._leaving = Leaving(config.leave, self._m)
         self._due: float | None = None
         """The next deadline, once it was asked for; every input may move it."""
-        self.view: View = Window(self._m, self._instances, started_at=now)
+        self._meeting = Meeting(peers, remembered_s=config.sync.forget_after_s)
+        self.view: View = Window(self._m, self._instances, self._meeting, started_at=now)
 
     @property
     def me(self) -> NodeId:
@@ -349,5 +351,6 @@ class Node:
     def _take(self) -> list[Action]:
         self._instances.settle(now=self._m.clock)
         self._m.settle(now=self._m.clock)
+        self._meeting.look(self._m, now=self._m.clock)
         actions, self._m.actions = self._m.actions, []
         return actions

@@ -99,6 +99,11 @@ class Streams:
         self._deadlines: Deadlines[int] = Deadlines()
         self._next_id = 0
 
+    @property
+    def syncing(self) -> bool:
+        """Whether a sync or a fetch is under way, ours or a peer's, and the other end has been heard."""
+        return any(stream.peer is not None and stream.ping is None for stream in self._open.values())
+
     def syncing_with(self, address: Address) -> bool:
         """Return whether a sync or a fetch of ours with *address* is under way."""
         return any(stream.by_us and stream.ping is None and stream.address == address for stream in self._open.values())

@@ -19,7 +19,7 @@ class Trust:
 
     isolated: bool
     met: bool
-    """Whether, since it started, a sync with a peer has found nothing that it lacked; until then instances may be missing."""
+    """Whether, since it started, it has met whom it knew before (`node.meeting`); until then instances may be missing."""
     members_alive: int
     """Members believed alive or suspect, ourselves included."""
     members_known: int

@@ -8,6 +8,7 @@ from gossipd.node.evidence import instance_evidence, member_evidence
 from gossipd.node.instance_rows import check_rows, node_state_row, registration_row
 from gossipd.node.instances import Instances
 from gossipd.node.machines import Machines
+from gossipd.node.meeting import Meeting
 from gossipd.node.rows import age_s, instance_rows, member_row, node_info, service_row
 from gossipd.node.statistics import Statistics
 from gossipd.node.view import (
@@ -32,9 +33,10 @@ CONFLICT_SHOWN_S = 60.0
 class Window:
     """Implements `node.view.View`."""
 
-    def __init__(self, machines: Machines, instances: Instances, *, started_at: float) -> None:
+    def __init__(self, machines: Machines, instances: Instances, meeting: Meeting, *, started_at: float) -> None:
         self._m = machines
         self._instances = instances
+        self._meeting = meeting
         self._started_at = started_at
 
     @property
@@ -51,7 +53,7 @@ class Window:
         ages = [age_s(self._m, rows[name], now=now) for name in names if rows[name].claim.status is not Status.LEFT]
         return Trust(
             isolated=self._m.isolation.isolated,
-            met=self._m.counters.syncs_in_step > 0,
+            met=self._meeting.met(now=now),
             members_alive=len(self._m.table.live) + 1,
             members_known=len(rows),
             stalest_owner_age_s=round(max(ages, default=0.0), 3),

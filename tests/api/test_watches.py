@@ -17,6 +17,8 @@ from gossipd.limits import WATCH_EVENTS_MAX, WATCH_LINGER_S
 from gossipd.records import Mode, NodeInfo, Record
 from tests.fakes_api import FakeCommands, FakeView, a_member, a_member_change, an_instance
 
+A_SYNC = SyncFinished(stream=1, address=Address("10.0.0.2", 7700), peer=NodeId("bob"), opened_by_us=True, error=None)
+
 
 class Scene:
     """A view, its watches, and what was told."""
@@ -200,21 +202,15 @@ def test_that_the_daemon_has_met_its_peers_is_told_once_behind_what_they_told_it
     scene.view.met = False
     watcher = scene.watch(service="web")
     scene.read(watcher)
-    scene.publish(a_sync(changed=True))
-    scene.publish(a_sync(error="timed out"))
+    scene.publish(A_SYNC)
     assert scene.read(watcher) == []
-    scene.view.met = True
-    scene.publish(scene.view.put(an_instance(node="bob")), a_sync())
+    scene.view.met = True  # with the event, or by time
+    scene.publish(scene.view.put(an_instance(node="bob")))
     up, view = scene.read(watcher)
     assert (up["type"], up["more"], view["type"], view["index"]) == ("up", True, "view", up["index"])
     assert view["view"]["met"] is True  # type: ignore[index]
-    scene.publish(a_sync())
+    scene.publish(A_SYNC)
     assert scene.read(watcher) == []
-
-
-def a_sync(*, changed: bool = False, error: str | None = None) -> SyncFinished:
-    address = Address("10.0.0.2", 7700)
-    return SyncFinished(stream=1, address=address, peer=NodeId("bob"), opened_by_us=True, changed=changed, error=error)
 
 
 def test_a_change_before_the_watch_is_in_its_snapshot_and_is_not_told_again() -> None:
