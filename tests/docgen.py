@@ -122,7 +122,8 @@ An error is one line on stderr, `gossipd: error: ...`; several wrong settings ar
 
 Reading commands print tables, aligned and never cut; on a terminal with colour, unless `NO_COLOR` is set. What other nodes wrote is
 escaped where it is not printable. Below a table stands one line that begins with `!` when the answer should be trusted less: this
-node is isolated, or a part of the answer was last vouched for a minute ago or more.
+node is isolated, has not met all its peers since it started, or a part of the answer was last vouched for a minute ago or more.
+`gossipd info` says in its last line whether it has `met` them.
 
 With `--json` they print the daemon's answer instead, as one line: exactly the result object of the
 [local API](local-api.md), its `view` included. `gossipd watch --json` prints one event a line. These field names are stable.

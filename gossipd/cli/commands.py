@@ -182,7 +182,7 @@ def leave(socket: str | None) -> None:
 def info(socket: str | None, as_json: bool) -> None:
     """Print who this node is, and how it is doing."""
     answer = doors.ask(socket, "info")
-    doors.show(answer, lambda: render.facts(answer["info"]), as_json=as_json)
+    doors.show(answer, lambda: render.facts(answer["info"] | {"met": answer["view"]["met"]}), as_json=as_json)
 
 
 @click.command(short_help="Print the evidence behind a belief.")

@@ -263,13 +263,18 @@ def drained(row: Row) -> str:
 
 
 def footer(view: Row | None) -> str | None:
-    """Return the line that warns of an isolated node or of an owner long unheard; None if all is well."""
+    """Return the line that warns of an isolated node, of one that has just started, or of an owner long unheard; else None.
+
+    A node that knows nobody but itself may be all there is.
+    """
     if view is None:
         return None
     alive = f"{view['members_alive']} of {view['members_known']} known members alive"
     age = view["stalest_owner_age_s"]
     if view["isolated"]:
         return f"! isolated: this node hears nobody; the answer is its last knowledge, up to {span(age)} old ({alive})"
+    if not view["met"] and view["members_known"] > 1:
+        return f"! just started: this node has not met all its peers yet, whose instances may be missing ({alive})"
     if age >= STALE_AFTER_S:
         return f"! stale: part of this answer was last vouched for {span(age)} ago ({alive})"
     return None

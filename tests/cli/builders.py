@@ -2,7 +2,7 @@
 
 from typing import Any
 
-WELL = {"isolated": False, "members_alive": 3, "members_known": 3, "stalest_owner_age_s": 0.4, "index": 17}
+WELL = {"isolated": False, "met": True, "members_alive": 3, "members_known": 3, "stalest_owner_age_s": 0.4, "index": 17}
 ISOLATED = {**WELL, "isolated": True, "members_alive": 1, "stalest_owner_age_s": 75.0}
 
 

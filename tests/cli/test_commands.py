@@ -74,6 +74,11 @@ def test_an_isolated_nodes_answer_says_so(tmp_path: Path) -> None:
     assert result.stdout.splitlines()[-1].startswith("! isolated")
 
 
+def test_info_ends_with_whether_the_node_has_met_its_peers(tmp_path: Path) -> None:
+    result, _ = ask(tmp_path, {"info": {"info": {"name": "n1"}, "view": {**WELL, "met": False}}}, "info")
+    assert result.stdout.splitlines()[:2] == ["name  n1", "met   no"]
+
+
 def test_resolve_prints_address_and_port_first(tmp_path: Path) -> None:
     answer: Answer = {"instances": [an_instance("n1"), an_instance("n2")], "view": WELL}
     result, calls = ask(

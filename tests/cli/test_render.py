@@ -87,6 +87,12 @@ def test_a_footer_appears_only_when_something_is_off() -> None:
     assert render.footer(ISOLATED) == (
         "! isolated: this node hears nobody; the answer is its last knowledge, up to 1m15s old (1 of 3 known members alive)"
     )
+    assert render.footer({**WELL, "met": False}) == (
+        "! just started: this node has not met all its peers yet, whose instances may be missing (3 of 3 known members alive)"
+    )
+    assert (
+        render.footer({**WELL, "met": False, "members_alive": 1, "members_known": 1}) is None
+    )  # there may be no others
     assert render.footer({**WELL, "stalest_owner_age_s": 120.0}) == (
         "! stale: part of this answer was last vouched for 2m00s ago (3 of 3 known members alive)"
     )
