@@ -19,6 +19,7 @@ from gossipd.balancing.endpoint import Endpoint, Key
 from gossipd.balancing.retries import RetryBudget, RetryPolicy
 from gossipd.errors import DeadlineExceeded, TooManyCalls
 from gossipd.limits import LEASES_MAX
+from gossipd.ranges import check_seconds
 from gossipd.tokens import TokenBucket
 
 Outcome = Literal["succeeded", "failed", "cancelled", "lost"]
@@ -133,14 +134,12 @@ class Calls:
         limiter: TokenBucket | None = None,
         lease_s: float = LEASE_S,
     ) -> None:
-        if not 0 < lease_s < math.inf:
-            raise ValueError(f"lease_s={lease_s}, expected seconds above 0")
         self._balancer = balancer
         self._clock = clock
         self._rng = rng
         self.retry = retry or RetryPolicy()
         self._limiter = limiter
-        self._lease_s = lease_s
+        self._lease_s = check_seconds("lease_s", lease_s)
         self._lock = Lock()
         self._ejections = Ejections(ejection or EjectionPolicy(), now=clock())
         self._budget = RetryBudget(self.retry)
@@ -165,12 +164,11 @@ class Calls:
 
         *deadline_s*: seconds from now for all attempts and pauses; None: no end. Raises: ValueError if it is not above 0.
         """
-        if deadline_s is not None and not deadline_s > 0:
-            raise ValueError(f"deadline_s={deadline_s}, expected seconds above 0, or None")
+        left_s = math.inf if deadline_s is None else check_seconds("deadline_s", deadline_s, most=math.inf)
         now = self._clock()
         with self._lock:
             self._budget.deposit(now=now)
-        ends_at = math.inf if deadline_s is None else now + deadline_s
+        ends_at = now + left_s
         return Attempts(self, key, idempotent=idempotent, ends_at=ends_at)
 
     def breaker(self, endpoint: Endpoint) -> BreakerState:
@@ -218,8 +216,8 @@ class Calls:
             return lease
 
     def _report(self, lease: Lease, outcome: Outcome, latency_s: float | None, *, sent: bool = True) -> None:
-        if latency_s is not None and not latency_s >= 0:
-            raise ValueError(f"latency_s={latency_s}, expected seconds, 0 or more, or None: since the pick")
+        if latency_s is not None:
+            check_seconds("latency_s", latency_s, zero=True)
         with self._lock:
             if lease.outcome is not None:
                 self._ignored += 1

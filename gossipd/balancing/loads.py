@@ -10,6 +10,7 @@ from random import Random
 from gossipd.balancing.base import Balancer, WorkKey
 from gossipd.balancing.chance import DRAWS_MAX, Urn
 from gossipd.balancing.endpoint import Endpoint, Key
+from gossipd.ranges import check_seconds
 
 STALE_ENTRIES = 4
 """Entries of the heap for each instance, and 64 more, before it is made anew: what has changed leaves its old entry behind."""
@@ -120,11 +121,9 @@ class PeakEwma(Balancer):
     """
 
     def __init__(self, rng: Random, *, decay_s: float = 10.0) -> None:
-        if not 0.0 < decay_s < math.inf:
-            raise ValueError(f"decay_s={decay_s}, expected seconds above 0")
         super().__init__()
         self._rng = rng
-        self._decay_s = decay_s
+        self._decay_s = check_seconds("decay_s", decay_s)
         self._urn = Urn(())
         self._mean_weight = 1.0
         self._latencies: dict[Key, _Latency] = {}

@@ -3,6 +3,7 @@
 The loop around an attempt is `retrying` of `gossipd.client`, or the application's own (docs/explain/balancing.md).
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from random import Random
@@ -57,7 +58,7 @@ class RetryBudget:
     def __init__(self, policy: RetryPolicy) -> None:
         self._share = policy.budget_share
         self._reserve = policy.budget_min_per_s * policy.budget_s
-        self._seconds: deque[float] = deque([0.0], maxlen=policy.budget_s)
+        self._seconds: deque[float] = deque([0.0], maxlen=math.ceil(policy.budget_s))
         """What each second added, the last one last."""
         self._second: int | None = None
 

@@ -4,6 +4,7 @@ places       where the socket is
 protocol     the conversation without a socket: requests out, answers and events in, when to connect again
 session      what outlives a connection: registrations, watches, unanswered requests
 answers      what is asked and answered, as values
+patience     how long a caller waits
 connecting   how a socket is reached
 connection   `Client`: one blocking connection, for commands and scripts
 base         what clients of both kinds are

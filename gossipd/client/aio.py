@@ -19,9 +19,10 @@ from gossipd.balancing.calls import Calls, Lease
 from gossipd.client.aio_mirror import Bell, Mirror
 from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, registration
 from gossipd.client.attempting import Course
-from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery, seconds, seconds_or_none
+from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery
 from gossipd.client.connecting import no_daemon, refused, trusted
 from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, BaseRegistered, drain_of, drained_before
+from gossipd.client.patience import seconds, seconds_or_none
 from gossipd.client.session import Asked, Feed
 from gossipd.client.wording import AWAY, closed, hung_up, late, not_open, watch_params, wrong_loop
 from gossipd.errors import RequestError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio.lowlevel import checkpoint
 
-from gossipd.client.base import seconds, seconds_or_none
 from gossipd.client.mirror import BaseMirror, Change
+from gossipd.client.patience import seconds, seconds_or_none
 from gossipd.client.session import Feed
 from gossipd.client.wording import closed, late, not_open, unchanged
 from gossipd.errors import RequestError

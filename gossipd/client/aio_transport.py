@@ -74,7 +74,7 @@ class AsyncGossipTransport(httpx.AsyncBaseTransport):
         service = self.services.named(request.url)
         if service is None:
             return await self._wrapped.handle_async_request(request)
-        steps = exchange(await self._calls(service, connect_timeout_s(request)), request)
+        steps = exchange(await self._calls(service, request), request)
         try:
             step = next(steps)
             while True:
@@ -108,10 +108,10 @@ class AsyncGossipTransport(httpx.AsyncBaseTransport):
                 assert_never(step)
         return None
 
-    async def _calls(self, service: str, timeout_s: float | None) -> Calls:
-        """Return the calls to *service*, mirrored from now on. Raises: NotCalled."""
+    async def _calls(self, service: str, request: httpx.Request) -> Calls:
+        """Return the calls to *service*, mirrored from now on, within the time that *request* has. Raises: NotCalled."""
         try:
-            return self.services.find(service) or await self._mirrored(service, timeout_s)
+            return self.services.find(service) or await self._mirrored(service, connect_timeout_s(request))
         except RequestError as error:
             raise NotCalled(str(error)) from error
 

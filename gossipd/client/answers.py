@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict
 
 from gossipd.balancing.endpoint import Endpoint
+from gossipd.client.patience import seconds_or_none
 from gossipd.errors import RequestError
 from gossipd.limits import CLIENT_LAST_ANSWERS_MAX
 
@@ -144,7 +145,7 @@ def question(service: str, filters: Filters) -> dict[str, object]:
     given: dict[str, Any] = {"service": service, **_known(filters, Filters)}
     if given.get("status", "any") != "any":
         given["status"] = texts("status", given["status"])
-    given["max_age"] = given.pop("max_age_s", None)
+    given["max_age"] = seconds_or_none("max_age_s", given.pop("max_age_s", None), zero=True)
     return _described(given)
 
 
@@ -154,9 +155,7 @@ def registration(name: str, port: int, offer: Offer) -> dict[str, object]:
     given: dict[str, Any] = {"name": name, "port": port, **_known(offer, Offer)}
     if "checks" in given:
         given["checks"] = _listed("checks", given["checks"], of="checks")
-    given["lease"] = given.pop("lease_s", None)
-    if isinstance(given["lease"], str):
-        raise RequestError("bad_request", f"lease_s={given['lease']!r}, expected seconds as a number")
+    given["lease"] = seconds_or_none("lease_s", given.pop("lease_s", None))
     return _described(given)
 
 

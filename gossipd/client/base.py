@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from random import Random
 
 from gossipd.client.answers import Answer, LastGood, answer_of
+from gossipd.client.patience import seconds
 from gossipd.client.places import socket_places
 from gossipd.client.protocol import Backoff
 from gossipd.client.session import Session
@@ -81,15 +82,3 @@ class BaseDiscovery:
         now = time.monotonic()
         connected_s = now - self._session.opened_at
         return self._last_good.judge(params, answer_of(service, result), connected_s=connected_s, now=now)
-
-
-def seconds(name: str, value: object, *, zero: bool = False) -> float:
-    """Return *value*. Raises: RequestError `bad_request` unless it is a number above 0, or *zero* and 0."""
-    if not isinstance(value, int | float) or not (value > 0 or (zero and value == 0)):
-        raise RequestError("bad_request", f"{name}={value!r}, expected seconds {'of 0 or more' if zero else 'above 0'}")
-    return value
-
-
-def seconds_or_none(name: str, value: object) -> float | None:
-    """Return *value*, as `seconds`, or None."""
-    return None if value is None else seconds(name, value)

@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from gossipd.client.answers import Answer, Filters, Offer, answer_of, question, registration
-from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery, seconds, seconds_or_none
+from gossipd.client.base import QUIET_S, READ_BYTES, BaseDiscovery
 from gossipd.client.connecting import connect
 from gossipd.client.holding import DRAIN_LOOK_S, DRAIN_REASON, Registered, drain_of, drained_before
 from gossipd.client.mirror import Mirror
+from gossipd.client.patience import seconds, seconds_or_none
 from gossipd.client.session import Asked, Feed
 from gossipd.client.wording import AWAY, closed, hung_up, late, watch_params
 from gossipd.errors import RequestError

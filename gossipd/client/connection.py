@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from gossipd.client.connecting import connect
+from gossipd.client.patience import seconds, seconds_or_none
 from gossipd.client.places import socket_places
 from gossipd.client.protocol import Answered, Conversation, Message, Refused, Told, request
 from gossipd.errors import RequestError
@@ -32,7 +33,7 @@ class Client:
     def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout_s: float = 10.0) -> None:
         self._places = socket_places(os.environ) if path is None else (os.fspath(path),)
         self.path = self._places[0]
-        self._timeout_s = timeout_s
+        self._timeout_s = seconds("timeout_s", timeout_s)
         self._socket: socket.socket | None = None
         self._conversation = Conversation()
         self._events: dict[int, deque[Message]] = {}
@@ -83,6 +84,7 @@ class Client:
         *timeout_s* bounds the wait for one event; None waits for ever. Leaving the loop ends the watch. Raises:
         RequestError.
         """
+        seconds_or_none("timeout_s", timeout_s)
         id = self._ask("watch", {"service": service, "members": members or None, "services": services, "since": since})
         self._events[id] = deque()
         ended = False

@@ -16,8 +16,9 @@ from gossipd.balancing.endpoint import Endpoint
 from gossipd.balancing.loads import PeakEwma
 from gossipd.balancing.retries import RetryPolicy
 from gossipd.client.answers import View
-from gossipd.client.base import BaseDiscovery, seconds, seconds_or_none
+from gossipd.client.base import BaseDiscovery
 from gossipd.client.copying import Copy, Reader
+from gossipd.client.patience import seconds, seconds_or_none
 from gossipd.client.session import Feed
 from gossipd.client.wording import closed, late, too_many_listeners, unchanged
 from gossipd.errors import RequestError

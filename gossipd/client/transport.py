@@ -63,7 +63,7 @@ class GossipTransport(httpx.BaseTransport):
         service = self.services.named(request.url)
         if service is None:
             return self._wrapped.handle_request(request)
-        steps = exchange(self._calls(service, connect_timeout_s(request)), request)
+        steps = exchange(self._calls(service, request), request)
         try:
             step = next(steps)
             while True:
@@ -99,10 +99,10 @@ class GossipTransport(httpx.BaseTransport):
                 assert_never(step)
         return None
 
-    def _calls(self, service: str, timeout_s: float | None) -> Calls:
-        """Return the calls to *service*, mirrored from now on. Raises: NotCalled."""
+    def _calls(self, service: str, request: httpx.Request) -> Calls:
+        """Return the calls to *service*, mirrored from now on, within the time that *request* has. Raises: NotCalled."""
         try:
-            return self.services.find(service) or self._mirrored(service, timeout_s)
+            return self.services.find(service) or self._mirrored(service, connect_timeout_s(request))
         except RequestError as error:
             raise NotCalled(str(error)) from error
 

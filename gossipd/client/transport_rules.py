@@ -20,6 +20,7 @@ from gossipd.balancing.base import WorkKey
 from gossipd.balancing.calls import Attempts, Calls, CallStatistics, Lease
 from gossipd.balancing.endpoint import Endpoint
 from gossipd.client.mirror import BaseMirror
+from gossipd.client.patience import seconds_or_none
 from gossipd.client.wording import closed, forked
 from gossipd.errors import CallError, ConfigError
 from gossipd.limits import TRANSPORT_SERVICES_MAX
@@ -195,9 +196,11 @@ def busy(service: str, timeout_s: float | None) -> NotCalled:
 
 
 def connect_timeout_s(request: httpx.Request) -> float | None:
-    """Return how long *request* may take to connect: also to find where; None: as long as the client of the daemon waits."""
-    timeout_s: float | None = request.extensions.get("timeout", {}).get("connect")
-    return timeout_s
+    """Return how long *request* may take to connect: also to find where; None: as long as the client of the daemon waits.
+
+    Raises: RequestError `bad_request`.
+    """
+    return seconds_or_none("timeout.connect", request.extensions.get("timeout", {}).get("connect"))
 
 
 def wish_of(request: httpx.Request) -> Wish:

@@ -1,7 +1,9 @@
 """Endpoints, and every balancer with a name, for the tests of balancing."""
 
 from collections.abc import Callable, Sequence
+from math import nan
 from random import Random
+from typing import Any
 
 from gossipd.balancing import (
     Balancer,
@@ -17,6 +19,9 @@ from gossipd.balancing import (
     WeightedRandom,
     ZoneAware,
 )
+
+NO_TIMES: tuple[Any, ...] = (-1.0, nan, True, "5")
+"""What is no number of seconds, whatever it is for."""
 
 Make = Callable[[int], Balancer]
 

@@ -35,6 +35,14 @@ def test_a_client_with_few_calls_has_a_budget_too() -> None:
     assert [budget.withdraw(now=5.0) for _ in range(6)] == [True] * 5 + [False]
 
 
+def test_a_budget_of_parts_of_a_second_is_one_of_whole_ones() -> None:
+    budget = RetryBudget(RetryPolicy(budget_min_per_s=0.0, budget_share=1.0, budget_s=1.5))  # type: ignore[arg-type]
+    budget.deposit(now=0.0)
+    assert budget.withdraw(now=1.9)
+    budget.deposit(now=2.0)
+    assert not budget.withdraw(now=4.0)
+
+
 def test_what_was_saved_up_is_forgotten_after_its_time() -> None:
     budget = RetryBudget(RetryPolicy(budget_min_per_s=0.0, budget_s=10))
     for _ in range(100):

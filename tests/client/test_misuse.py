@@ -1,5 +1,6 @@
 """Every mistake of a caller raises a documented error that says what to do: one table for sync code, one for asyncio and trio."""
 
+import math
 import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from gossipd.client import Discovery, aio, retrying
+from gossipd.client import Client, Discovery, aio, retrying
 from gossipd.client.aio_transport import AsyncGossipTransport
 from gossipd.client.transport import GossipTransport
 from gossipd.errors import ConfigError, NoInstance, RequestError
@@ -21,15 +22,26 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "use-from-python
 
 DOCUMENTED = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", PAGE.read_text(), flags=re.MULTILINE))))
 
+TIMES: list[tuple[str, dict[str, Any], str]] = [
+    ("call", {}, "timeout_s"),
+    ("resolve", {"service": "web"}, "timeout_s"),
+    ("resolve", {"service": "web"}, "max_age_s"),
+    ("wait", {"service": "web"}, "wait_s"),
+    ("register", {"name": "web", "port": 80}, "lease_s"),
+    ("registered", {"name": "web", "port": 80}, "drain_s"),
+    ("mirror", {}, "timeout_s"),
+    ("watch", {"service": "web"}, "timeout_s"),
+]
+"""Every method that is given a time: what else it is given, and the name of the time."""
+
+NO_TIMES: tuple[Any, ...] = (math.inf, math.nan, 1e10, -1, True, "5")
+
 ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("resolve", {"service": 5}, "service=5, expected a string"),
     ("resolve", {"service": "web", "tags": "v1"}, "tags='v1', expected a list of strings"),
     ("resolve", {"service": "web", "zones": "a"}, "zones='a', expected one of"),
-    ("resolve", {"service": "web", "timeout_s": "5"}, "timeout_s='5', expected seconds above 0"),
     ("resolve", {"service": "web", "limit": "3"}, "limit='3'"),
-    ("call", {"timeout_s": -1}, "timeout_s=-1, expected seconds above 0"),
     ("wait", {"service": "web", "ready": 0}, "ready=0"),
-    ("wait", {"service": "web", "wait_s": "1"}, "wait_s='1', expected seconds of 0 or more"),
     ("register", {"name": 5, "port": 80}, "name=5, expected a string"),
     ("register", {"name": "web", "port": "80"}, "port='80'"),
     ("register", {"name": "web", "port": 80, "colour": "red"}, "colour='red', expected one of"),
@@ -41,7 +53,11 @@ ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
         "checks='ttl', expected a list of checks: checks=['ttl']",
     ),
     ("register", {"name": "web", "port": 80, "checks": 5}, "checks=5, expected a list of checks"),
-    ("registered", {"name": "web", "port": 80, "lease_s": "10s"}, "lease_s='10s', expected seconds as a number"),
+    *(
+        (method, {**given, name: wrong}, f"{name}={wrong!r}, expected sec")
+        for method, given, name in TIMES
+        for wrong in NO_TIMES
+    ),
     ("registered", {"name": "web", "port": 80, "drain_s": None}, "drain_s=None, expected seconds of 0 or more"),
     ("mirror", {"timeout_s": 0}, "timeout_s=0, expected seconds above 0"),
     ("watch", {"service": "web", "timeout_s": 0}, "timeout_s=0, expected seconds above 0"),
@@ -62,6 +78,7 @@ OF_MIRRORS: list[tuple[Callable[[Any], object], str, str]] = [
         "balancer='random', expected one of gossipd.balancing",
     ),
     (lambda mirror: mirror.feed("web", object()), "bad_request", "cannot be fed, expected a balancer or calls"),
+    (lambda mirror: next(mirror.changes(timeout_s=math.inf)), "bad_request", "timeout_s=inf, expected seconds above 0"),
     (lambda mirror: mirror.listen(5), "bad_request", "listener=5, expected a function"),
     (lambda mirror: retrying(mirror.calls("web"), 5, idempotent=True), "bad_request", "call=5"),  # type: ignore[arg-type]
 ]
@@ -134,12 +151,33 @@ def test_a_wrong_use_of_a_mirror_says_what_to_do(
 
 def test_wrong_settings_are_refused_before_anything_begins() -> None:
     for kind in (Discovery, aio.Discovery):
-        for given, says in (({"timeout_s": 0}, "timeout_s=0"), ({"path": 5}, "path=5, expected the path of")):
-            with expect("bad_request", says):
-                kind(**given)  # type: ignore[arg-type]
+        with expect("bad_request", "path=5, expected the path of"):
+            kind(5)  # type: ignore[arg-type]
+    for plain in (Discovery, aio.Discovery, Client):
+        for wrong in (0, *NO_TIMES):
+            with expect("bad_request", f"timeout_s={wrong!r}, expected seconds above 0"):
+                plain(timeout_s=wrong)
     for transport, other in ((GossipTransport, aio.Discovery()), (AsyncGossipTransport, Discovery())):
         with pytest.raises(ConfigError, match=r"discovery=<.*>, expected a Discovery of gossipd.client"):
             transport(other)  # type: ignore[arg-type]
+
+
+def test_who_waits_longest_waits_for_thirty_years(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with a_daemon(path), Discovery(path, timeout_s=1e9) as client, Client(path, timeout_s=1e9) as plain:
+        for one in (client, plain):
+            assert one.call("info")
+            assert next(one.watch(timeout_s=1e9))["type"] == "snapshot"
+        with client.mirror("web", timeout_s=1e9) as mirror:
+            assert next(mirror.changes(timeout_s=1e9)) == ("web", ())
+
+
+def test_a_plain_client_refuses_them_for_its_watches_too(tmp_path: Path) -> None:
+    with a_daemon(tmp_path / "s"), Client(tmp_path / "s") as client:
+        for wrong in (0, *NO_TIMES):
+            with expect("bad_request", f"timeout_s={wrong!r}, expected seconds above 0"):
+                next(client.watch(timeout_s=wrong))
+        assert client.call("info")
 
 
 def test_an_unknown_service_has_nobody_and_one_without_a_ready_instance_says_so(tmp_path: Path) -> None:

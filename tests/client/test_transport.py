@@ -1,5 +1,6 @@
 """Calls by the name of a service, from httpx in threads, under asyncio and under trio, to real HTTP servers."""
 
+import math
 import os
 import re
 import ssl
@@ -266,6 +267,13 @@ def test_who_asks_for_what_nobody_offers_is_told_what_to_do(opened: Open) -> Non
             http.request("GET", "http://no_label.gossip/")
         with pytest.raises(httpx.ConnectError, match="leave it out"):
             http.request("GET", "http://web.gossip:8080/")
+
+
+@pytest.mark.usefixtures("view")
+@pytest.mark.parametrize("wrong", [math.inf, math.nan, -1.0, "5"])
+def test_a_time_to_connect_that_is_none_is_told(opened: Open, wrong: Any) -> None:
+    with opened() as http, pytest.raises(NotCalled, match=f"timeout.connect={wrong!r}, expected seconds above 0"):
+        http.request("GET", f"{WEB}/", timeout=wrong)
 
 
 def test_a_daemon_that_is_away_is_told_as_such(opened: Open, tmp_path: Path) -> None:
