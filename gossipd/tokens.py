@@ -1,12 +1,18 @@
 """A token bucket: how often something may happen. Pure arithmetic; knows no clock."""
 
 import math
+import sys
+
+from gossipd.ranges import in_range
 
 
 class TokenBucket:
-    """*per_s* tokens a second on average, *burst* at once."""
+    """*per_s* tokens a second on average, *burst* at once: both finite, 0 or more. Raises: ValueError."""
 
     def __init__(self, *, per_s: float, burst: float, now: float) -> None:
+        for name, value in (("per_s", per_s), ("burst", burst)):
+            if not in_range(value, 0, sys.float_info.max):
+                raise ValueError(f"{name}={value!r}, expected a finite number, 0 or more")
         self._per_s = per_s
         self._burst = burst
         self._tokens = burst

@@ -51,6 +51,7 @@ SAME_FLOOR = {
     "durations": ("validation",),
     "config": ("errors", "ids", "limits", "ranges"),
     "ranges": ("errors",),
+    "tokens": ("ranges",),
     "validation": ("errors", "ids", "limits", "records"),
     "core.checks": ("core.catalog",),
     "core.sync": ("core.catalog", "core.membership"),

@@ -1,6 +1,7 @@
 """How often something may happen."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,13 @@ def test_a_clock_that_goes_back_neither_gives_nor_takes() -> None:
     assert not bucket.take(1, now=0.0)
     assert not bucket.take(1, now=1.0)
     assert bucket.take(1, now=1.1)
+
+
+@pytest.mark.parametrize("wrong", [-1, math.inf, math.nan, True, "5"])
+@pytest.mark.parametrize("field", ["per_s", "burst"])
+def test_a_rate_or_a_burst_that_is_none_is_refused(field: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=f"{field}={wrong!r}, expected a finite number, 0 or more"):
+        TokenBucket(**{"per_s": 1.0, "burst": 1.0, "now": 0.0} | {field: wrong})
 
 
 @given(
