@@ -106,9 +106,9 @@ def _instance_row(node: NodeId, service: Service, owner: _Owner, *, kept: bool, 
     wanted = reachable and is_ready(service, owner.mode)
     finishing = reachable and mode is Mode.DRAINING and state.health is not Health.CRITICAL
     return InstanceRow(
-        service=service.name,
-        id=service.id,
-        node=node,
+        service.name,
+        service.id,
+        node,
         address=owner.host if service.address is None else service.address,
         port=service.port,
         protocol=service.protocol,
