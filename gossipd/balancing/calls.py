@@ -1,11 +1,13 @@
 """Calls to a service: who is picked, what became of it, who is held out, and whether to try again. Makes no call itself.
 
 `Calls` joins a balancer, the breakers, a retry budget and a limiter under one lock; every method is short and waits for nothing. It
-is safe from many threads and tasks. The clock comes in as a function, `time.monotonic` in applications.
+is safe from many threads and tasks. A lease may be reported from anywhere, by the garbage collector too, and then perhaps by the
+very thread that has the lock: so a report is put down first, and taken in by whoever has the lock next. The clock comes in as a
+function, `time.monotonic` in applications.
 """
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
@@ -141,6 +143,9 @@ class Calls:
         self._limiter = limiter
         self._lease_s = check_seconds("lease_s", lease_s)
         self._lock = Lock()
+        self._updates = Lock()
+        self._reports: deque[tuple[Lease, Outcome, float, float]] = deque()
+        """Not taken in yet: lease, outcome, latency and when it was."""
         self._ejections = Ejections(ejection or EjectionPolicy(), now=clock())
         self._budget = RetryBudget(self.retry)
         self._leases: OrderedDict[int, Lease] = OrderedDict()
@@ -151,9 +156,12 @@ class Calls:
     def update(self, endpoints: Iterable[Endpoint]) -> None:
         """Call these from now on: all that are known, as `Balancer.update`. Raises: ValueError."""
         known = in_order(endpoints)
-        self._balancer.update(known)
-        with self._lock:
-            self._ejections.update((endpoint.key for endpoint in usable_of(known)), now=self._clock())
+        with self._updates:
+            put = self._balancer.staged(known)
+            with self._lock:
+                self._settle()
+                put()
+                self._ejections.update((endpoint.key for endpoint in usable_of(known)), now=self._clock())
 
     def pick(self, key: WorkKey = None) -> Lease:
         """Return a lease for one call. Raises: NoInstance, TooManyCalls, TypeError for a key that cannot be hashed."""
@@ -174,11 +182,13 @@ class Calls:
     def breaker(self, endpoint: Endpoint) -> BreakerState:
         """Return how *endpoint* stands: closed (gets work), open (held out), half-open (one trial at a time)."""
         with self._lock:
+            self._settle()
             return self._ejections.state(endpoint.key, now=self._clock())
 
     def statistics(self) -> CallStatistics:
         """Return the counters."""
         with self._lock:
+            self._settle()
             now = self._clock()
             self._give_up(now)
             return CallStatistics(
@@ -198,6 +208,7 @@ class Calls:
     def _lease(self, key: WorkKey, tried: tuple[Key, ...]) -> Lease:
         """Return a lease for an instance that this call has not *tried*, else for another than the last tried, else for any."""
         with self._lock:
+            self._settle()
             now = self._clock()
             self._give_up(now, room=1)
             if self._limiter is not None and not self._limiter.take(1, now=now):
@@ -218,13 +229,22 @@ class Calls:
     def _report(self, lease: Lease, outcome: Outcome, latency_s: float | None, *, sent: bool = True) -> None:
         if latency_s is not None:
             check_seconds("latency_s", latency_s, zero=True)
-        with self._lock:
-            if lease.outcome is not None:
+        if lease.outcome is None:
+            lease.outcome, lease.sent = outcome, sent
+        now = self._clock()
+        self._reports.append((lease, outcome, now - lease.began_at if latency_s is None else latency_s, now))
+        if not self._lock.locked():
+            with self._lock:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Take in what was reported. Called under the lock."""
+        while self._reports:
+            lease, outcome, latency_s, now = self._reports.popleft()
+            if lease.number in self._leases:
+                self._end(lease, outcome, latency_s, now)
+            else:
                 self._ignored += 1
-                return
-            lease.sent = sent
-            now = self._clock()
-            self._end(lease, outcome, now - lease.began_at if latency_s is None else latency_s, now)
 
     def _end(self, lease: Lease, outcome: Outcome, latency_s: float, now: float) -> None:
         lease.outcome = outcome

@@ -1,5 +1,6 @@
 """From many threads at once: nothing is lost, nothing is counted twice, nobody gets another's turn."""
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from gossipd.balancing import Calls, Endpoint, LeastOutstanding
+from gossipd.balancing import Calls, Endpoint, LeastOutstanding, WorkKey
 from gossipd.balancing.endpoint import Key
 from tests.balancing.builders import ALL, PLAIN, endpoints, fed
 
@@ -142,3 +143,49 @@ def test_of_updates_at_once_one_stays() -> None:
     together(work)
     seen: set[Endpoint] = {balancer.pick(key, now=0.0) for key in range(500)}
     assert seen in [set(known) for known in sets]
+
+
+class Collecting(LeastOutstanding):
+    """Lets the garbage collector run under its lock, as it may at any time."""
+
+    def _pick(self, key: WorkKey, now: float, avoid: frozenset[Key]) -> Endpoint:
+        gc.collect()
+        return super()._pick(key, now, avoid)
+
+    def _install(self, usable: tuple[Endpoint, ...]) -> None:
+        gc.collect()
+        super()._install(usable)
+
+
+def left_to_the_garbage_collector(calls: Calls) -> None:
+    """Begin a call in a block that nobody can end any more."""
+
+    def block(_itself: list[Iterator[None]]) -> Iterator[None]:
+        with calls.pick():
+            yield
+
+    itself = list[Iterator[None]]()
+    itself.append(block(itself))
+    next(itself[0])
+
+
+@pytest.mark.parametrize(
+    "work", [Calls.pick, lambda calls: calls.update(endpoints(4)), lambda calls: calls.pick().failed()]
+)
+def test_a_call_whose_block_the_garbage_collector_ends_meanwhile_is_over(work: Callable[[Calls], object]) -> None:
+    balancer = Collecting(Random(1))
+    calls = Calls(balancer, clock=lambda: 0.0, rng=Random(1))
+    calls.update(endpoints(3))
+    gc.disable()
+    try:
+        left_to_the_garbage_collector(calls)
+        assert calls.statistics().under_way == 1
+        thread = Thread(target=work, args=(calls,), daemon=True)
+        thread.start()
+        thread.join(timeout=30)
+        assert not thread.is_alive(), "it waits for itself"
+    finally:
+        gc.enable()
+    found = calls.statistics()
+    assert found.cancelled == 1
+    assert found.under_way == _outstanding(balancer) == found.picked - 1 - found.failed
