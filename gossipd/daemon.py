@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
@@ -18,8 +18,7 @@ import trio
 
 from gossipd import __version__
 from gossipd.api.server import ApiServer
-from gossipd.config import ProtocolConfig
-from gossipd.daemon_config import PORT, RELOADABLE, DaemonConfig
+from gossipd.daemon_config import PORT, DaemonConfig, needing_restart
 from gossipd.errors import ConfigError, GossipdError, StorageError
 from gossipd.ids import Address, NodeId
 from gossipd.node.node import Node
@@ -33,6 +32,7 @@ from gossipd.shell.commands import Leaving, LocalCommands
 from gossipd.shell.disk import DataDirectory
 from gossipd.shell.driver import Driver
 from gossipd.shell.eventlog import EventLog
+from gossipd.shell.leftovers import drop_leftovers
 from gossipd.shell.log import Log
 from gossipd.shell.notify import Notifier
 from gossipd.shell.pids import Pids
@@ -83,6 +83,7 @@ async def run_daemon(
 
     Raises: ConfigError or StorageError if it cannot start; ForcedExit at a second signal; all else is our own fault.
     """
+    drop_leftovers()
     log = log or Log(format=config.log_format, level=config.log_level)
     try:
         with ExitStack() as held:
@@ -334,7 +335,7 @@ class _Daemon:
 
     def _take_over(self, new: DaemonConfig) -> None:
         old = self._config
-        for setting in _needing_restart(old, new):
+        for setting in needing_restart(old, new):
             self._log.warning("setting needs a restart", setting=setting)
         keyring = new.keyring
         if keyring is None and old.keyring is not None:
@@ -359,14 +360,6 @@ class _Daemon:
             services_dir=new.services_dir,
         )
         self._log.info("settings read again")
-
-
-def _needing_restart(old: DaemonConfig, new: DaemonConfig) -> list[str]:
-    """Return the settings that differ and that a running daemon cannot take over; protocol settings by their table."""
-    kept = [setting.name for setting in fields(DaemonConfig) if setting.init and setting.name not in RELOADABLE]
-    names = [name for name in kept if name != "protocol" and getattr(new, name) != getattr(old, name)]
-    tables = [table.name for table in fields(ProtocolConfig)]
-    return names + [f"[{name}]" for name in tables if getattr(new.protocol, name) != getattr(old.protocol, name)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 Opens no file: the command line reads files and makes one of these.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,6 +130,14 @@ class DaemonConfig:
         size = sum(len(text.encode()) for pair in self.labels for text in pair)
         if size > NODE_LABELS_BYTES_MAX:
             raise ConfigError(f"labels: {size} bytes in all, expected at most {NODE_LABELS_BYTES_MAX}")
+
+
+def needing_restart(old: DaemonConfig, new: DaemonConfig) -> list[str]:
+    """Return the settings that differ and that a running daemon cannot take over; protocol settings by their table."""
+    kept = [setting.name for setting in fields(DaemonConfig) if setting.init and setting.name not in RELOADABLE]
+    names = [name for name in kept if name != "protocol" and getattr(new, name) != getattr(old, name)]
+    tables = [table.name for table in fields(ProtocolConfig)]
+    return names + [f"[{name}]" for name in tables if getattr(new.protocol, name) != getattr(old.protocol, name)]
 
 
 def _expect(holds: bool, name: str, value: object, expected: str) -> None:
