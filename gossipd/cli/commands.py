@@ -80,9 +80,13 @@ def _asked(
 @doors.reading
 @_filters
 @click.option(
-    "--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Instead of the ready ones; repeatable."
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice((*STATUSES, "any")),
+    help="Instead of the ready ones; repeatable.",
 )
-@click.option("--all", "everything", is_flag=True, help="Also instances that are not ready, whatever their status.")
+@click.option("--all", "everything", is_flag=True, help="The same as --status any.")
 @click.option("--near", is_flag=True, help="Those of this node's zone first, and no others if these suffice.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many instances.")
 def resolve(
@@ -102,6 +106,7 @@ def resolve(
     """
     if statuses and everything:
         raise click.UsageError("--status and --all given, expected at most one", click.get_current_context())
+    everything = everything or "any" in statuses
     asked = _asked(**filters) | {
         "status": "any" if everything else list(dict.fromkeys(statuses)) or None,
         "near": near or None,

@@ -5,12 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import click.testing
 import pytest
 from click.testing import CliRunner
 
 from gossipd import __version__
-from gossipd.cli import exits
+from gossipd.api import choosing
+from gossipd.api.methods import METHODS
+from gossipd.cli import commands, exits
 from gossipd.cli.main import cli
 from gossipd.errors import RequestError
 from tests.cli.builders import ISOLATED, NODE, WELL, a_member, a_registration, a_service, an_instance
@@ -106,6 +109,25 @@ def test_every_filter_is_passed_on(tmp_path: Path) -> None:
     result, calls = ask(tmp_path, {"wait": answer}, "wait", "web", *given, "--ready=2", "--timeout=5m")
     assert calls == [("wait", {"service": "web", **asked, "ready": 2, "timeout": "5m"})]
     assert result.stdout == "10.0.0.1:8080  n1  web-n1  passing  tcp  v2\n"
+
+
+@pytest.mark.parametrize("given", [("--all",), ("--status=any",), ("--status=any", "--status=passing")])
+def test_any_status_is_every_instance(tmp_path: Path, given: tuple[str, ...]) -> None:
+    answers: dict[str, Answer] = {"resolve": {"instances": [], "view": WELL}}
+    result, calls = ask(tmp_path, answers, "resolve", "web", *given)
+    assert calls == [("resolve", {"service": "web", "status": "any"})]
+    assert result.stderr == "gossipd: no instance of web\n"
+
+
+@pytest.mark.parametrize("command", [commands.resolve, commands.wait])
+def test_a_query_has_an_option_for_every_parameter_of_the_socket(command: click.Command) -> None:
+    called = {"meta": "metadata", "statuses": "status"}
+    options = {called.get(str(param.name), str(param.name)) for param in command.params}
+    assert options - {"socket", "as_json", "everything"} == set(METHODS[str(command.name)][0])
+
+
+def test_the_statuses_are_those_of_the_socket() -> None:
+    assert list(commands.STATUSES) == list(choosing.STATUSES)
 
 
 def test_waiting_in_vain_says_why_and_is_no_lost_daemon(tmp_path: Path) -> None:
