@@ -17,6 +17,9 @@ from gossipd.validation import check_integer, shown
 FIELDS_MAX = 16
 """Elements of any array: the longest message has 11. So no header can make a decoder reserve more than 128 bytes."""
 
+NAME_CHARACTERS_MAX = 63
+"""A node's name is a DNS label; what is longer is not looked at, and not kept."""
+
 UNPACK_ERRORS = (msgpack.UnpackException, ValueError, TypeError, OverflowError, RecursionError)
 """What msgpack may raise for bytes that are not msgpack, or nest or promise too much."""
 
@@ -41,10 +44,16 @@ def malformed(error: BaseException) -> MalformedPacket:
 
 
 def node_id(field: str, value: object) -> NodeId:
-    """Return *value* as a node's name. Raises: ValueError."""
-    if type(value) is not str or not is_label(value):
+    """Return *value* as a node's name, of which one is kept however many messages bear it. Raises: ValueError."""
+    name = _name(value) if type(value) is str and len(value) <= NAME_CHARACTERS_MAX else None
+    if name is None:
         raise ValueError(f"{field}={shown(value)}, expected {LABEL_RULE}")
-    return NodeId(value)
+    return name
+
+
+@lru_cache(maxsize=MEMBERS_MAX)
+def _name(text: str) -> NodeId | None:
+    return NodeId(text) if is_label(text) else None
 
 
 def binary(field: str, value: object, least: int, most: int) -> bytes:

@@ -107,7 +107,9 @@ def test_what_nothing_is_said_of_is_one_value_in_memory() -> None:
 
 def test_what_instances_have_in_common_is_one_value_in_memory() -> None:
     alike = {"name": "common", "protocol": "udp", "tags": ["v1"], "metadata": {"build": "1234"}}
-    first, second = (decode_record_untrusted(service(port=port, **alike)).content for port in (80, 81))
+    records = [decode_record_untrusted(service(port=port, **alike)) for port in (80, 81)]
+    assert records[0].owner is records[1].owner
+    first, second = (record.content for record in records)
     assert isinstance(first, Service)
     assert isinstance(second, Service)
     for name in alike:
