@@ -7,10 +7,11 @@ from dataclasses import is_dataclass
 
 
 def drop_leftovers() -> None:
-    """Free the class that each frozen dataclass with slots replaced, and the text of methods that attrs compiled for trio.
+    """Free the class that each frozen dataclass with slots replaced, the text of methods that attrs compiled for trio, and what
+    was in the directories that were searched, which the next import lists again.
 
-    Those classes are held by the `__setattr__` and `__delattr__` of their successors, which take them for their own class. Python
-    3.13 mends that as we do (python/cpython#105936); where it did, there is nothing to be done.
+    Those classes are held by the `__setattr__` and `__delattr__` of their successors, which take them for their own class. Newer
+    Pythons mend that themselves, and in the same way (python/cpython#105936).
     """
     for name, module in list(sys.modules.items()):
         if name.startswith("gossipd."):
@@ -18,6 +19,7 @@ def drop_leftovers() -> None:
                 if isinstance(made, type) and is_dataclass(made):
                     _hold_itself(made)
     linecache.clearcache()
+    sys.path_importer_cache.clear()
     gc.collect()
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import linecache
+import sys
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -31,3 +32,9 @@ def test_no_text_of_compiled_methods_is_held() -> None:
     linecache.cache["<made up>"] = (4, None, ["pass"], "<made up>")
     drop_leftovers()
     assert "<made up>" not in linecache.cache
+
+
+def test_no_directory_that_imports_searched_is_held() -> None:
+    sys.path_importer_cache["/made/up"] = None
+    drop_leftovers()
+    assert "/made/up" not in sys.path_importer_cache
