@@ -26,6 +26,7 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its head
 
             def setup(self) -> None:
                 super().setup()

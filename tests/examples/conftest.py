@@ -1,4 +1,4 @@
-"""Three daemons that agree, for the tests of a module; each example uses services of its own."""
+"""Three daemons that agree, for all tests of examples; each example uses services of its own, or leaves none."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,14 @@ import pytest
 
 from simulations.reality.cluster import Cluster
 
+QUICK = "[catalog]\nconnection_grace_s = 0.3\n"
+"""Who is killed is waited for no longer than that."""
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     with Cluster() as cluster:
-        cluster.start_together(3)
+        settings = cluster.directory / "settings.toml"
+        settings.write_text(QUICK)
+        cluster.start_together(3, options={"config": settings})
         yield cluster

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,20 +35,25 @@ class Kind:
 KINDS = [Kind("service.py", "caller.py", "web"), Kind("grpc_server.py", "grpc_caller.py", "greeter")]
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.service)
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.service)
 def kind(request: pytest.FixtureRequest) -> Kind:
     kind: Kind = request.param
     return kind
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def servers(cluster: Cluster, kind: Kind) -> Iterator[dict[int, Program]]:
-    """One on each daemon, by port; they are ready. Afterwards none is."""
+    """One on each daemon, by port, for all tests of this kind: each ends one of them. They are ready; afterwards none is."""
     with ExitStack() as stack:
         programs = {name: stack.enter_context(_start(kind, cluster[name])) for name in ("n1", "n2", "n3")}
         wait_until(lambda: len(cluster["n1"].passing(kind.service)) == 3, what="all are ready")
         yield {row["port"]: programs[row["node"]] for row in cluster["n1"].instances(kind.service)}
     wait_until(lambda: not cluster["n1"].passing(kind.service), what="none is ready any more")
+
+
+def running(servers: dict[int, Program]) -> set[int]:
+    """Return the ports of those that nobody has ended."""
+    return {port for port, server in servers.items() if server.process.poll() is None}
 
 
 class Asker:
@@ -75,8 +81,8 @@ def test_no_call_fails_when_one_of_three_is_killed_and_soon_nobody_calls_it(
     with Program(kind.caller, cluster["n1"]) as program:
         asker = Asker(program)
         asker.ask(100)
-        assert asker.answerers().keys() == servers.keys()
-        victim = max(servers)
+        assert asker.answerers().keys() == running(servers)
+        victim = max(running(servers))
         asker.ask(400)
         program.wait_lines(lambda lines: len(lines) > 150, what="it is busy")
         servers[victim].process.kill()
@@ -101,22 +107,21 @@ def test_no_call_fails_when_one_of_three_is_killed_and_soon_nobody_calls_it(
         assert program.end() == 0
 
 
-def test_a_server_that_is_told_to_stop_still_answers_while_it_drains(cluster: Cluster, kind: Kind) -> None:
-    before = {row["port"] for row in cluster["n1"].instances(kind.service)}
-    with _start(kind, cluster["n1"]) as server:
+def test_a_server_that_is_told_to_stop_still_answers_while_it_drains(
+    cluster: Cluster, kind: Kind, servers: dict[int, Program]
+) -> None:
+    port = max(running(servers))
 
-        def port_if(field: str) -> int | None:
-            """The port of the instance, if *field* of its row is true."""
-            ports = {row["port"] for row in cluster["n1"].instances(kind.service) if row[field]}
-            return min(ports - before, default=None)
+    def row() -> dict[str, Any]:
+        """The row of the instance, empty if there is none."""
+        return next((row for row in cluster["n1"].instances(kind.service) if row["port"] == port), {})
 
-        port = wait_until(lambda: port_if("ready"), what="it is ready")
-        server.process.terminate()
-        wait_until(lambda: port_if("terminating"), what="its work is sent elsewhere")
-        assert port is not None
-        socket.create_connection((HOST, port), PATIENCE_S).close()
-        server.process.wait(PATIENCE_S)
-        assert port_if("port") is None, "it has withdrawn itself"
+    assert row()["ready"]
+    servers[port].process.terminate()
+    wait_until(lambda: row()["terminating"], what="its work is sent elsewhere")
+    socket.create_connection((HOST, port), PATIENCE_S).close()
+    servers[port].process.wait(PATIENCE_S)
+    wait_until(lambda: not row(), what="it has withdrawn itself")
 
 
 @pytest.mark.parametrize("page", ["serve-and-call.md", "call-over-grpc.md"])
@@ -129,7 +134,7 @@ def test_the_commands_of_a_page_greet_everybody(cluster: Cluster, page: str) -> 
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     shell = subprocess.Popen(
-        ["bash", "-ec", f"{commands}\nkill $(jobs -p)\nwait"],
+        ["bash", "-ec", f"{commands}\nkill -KILL $(jobs -p)"],
         cwd=EXAMPLES,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
