@@ -7,7 +7,6 @@ threads: use it in the event loop that it was entered in.
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import anyio
@@ -77,9 +76,7 @@ class Discovery(BaseDiscovery):
         self._group.start_soon(self._run, first)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         assert self._group is not None
         self._open_now = False
         self._session.end(closed())

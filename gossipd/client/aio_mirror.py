@@ -1,7 +1,6 @@
 """The mirror of async code, kept by a task of its client; and an event that can be used again."""
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -71,9 +70,7 @@ class Mirror(BaseMirror):
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:

@@ -8,7 +8,6 @@ import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from gossipd.client.connecting import connect
@@ -43,9 +42,7 @@ class Client:
         self._connected()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
