@@ -13,8 +13,8 @@ from gossipd.node.machines import Machines
 from gossipd.node.peers import PeerEntry
 
 MEET_S = 40.0
-"""Longest that others are waited for, from the first sync that found nothing that we lacked. Most are met within a second; those
-that nobody here knows of are looked for in the peer book each `sync.seed_interval_s`, which is 30 s."""
+"""Longest that others are waited for, from the first sync that found nothing that we lacked. Most are met within a second or
+two; for `sync.seed_interval_s`, which is 30 s, those of the peer book that nobody here knows of are looked for in every round."""
 
 
 class Meeting:

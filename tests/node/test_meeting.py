@@ -73,9 +73,9 @@ def test_those_that_restarted_together_and_met_only_each_other_have_not_met_thei
     assert members(pair[0], net.now) == {"n0": "alive", "n1": "alive"}
     assert not any(met(net, node) for node in pair)
     net.cut = no_cut
-    net.run_until(lambda: met(net, pair[0]), within_s=MEET_S - 6)
+    net.run_until(lambda: met(net, pair[0]), within_s=4)
     assert last_in_step_at(net, pair[0]) == net.now  # what brought the others may not have brought all that they know
-    net.run_until(lambda: met(net, pair[1]), within_s=MEET_S - 6)
+    net.run_until(lambda: met(net, pair[1]), within_s=4)
     assert [len(node.view.instances(now=net.now)) for node in pair] == [5, 5]
 
 

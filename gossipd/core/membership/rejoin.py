@@ -2,8 +2,9 @@
 
 Each round a node knocks at a dead member with probability dead / alive, so that all members together try each dead one
 about once a round, however large the cluster (the rule is Serf's and chitchat's; theirs gives up after a day). Peers that
-the table has forgotten but the peer book has not are knocked at in the same way, more rarely: at the pace of seeds. Who is
-alone or isolated tries everything it ever knew: the dead, the peer book, the seeds.
+are in the peer book but not in the table are knocked at in the same way: at first in every round, since who restarted may have
+met only others that did; later, when they are the forgotten, at the pace of seeds. Who is alone or isolated tries everything it
+ever knew: the dead, the peer book, the seeds.
 
 A knock is a ping that carries what we believe of its target, and whoever is accused to its face answers with its new claim. So a
 cluster that was cut comes together one member at a time, each refuted once, and whoever's knock was answered knocks again at once
@@ -58,6 +59,9 @@ class Rejoin:
         self._knocks: dict[int, tuple[NodeId, Address]] = {}
         self._next_round = now
         self._next_seed = now
+        self._young_until = now + config.seed_interval_s
+        self._unmet = True
+        """Whether the peer book named somebody that is no member, when it was last read."""
         self._stopped = False
         self._tries = 0
         """Rounds in a row in which we were alone."""
@@ -79,7 +83,8 @@ class Rejoin:
         if self._stopped:
             return math.inf
         alone = self.isolated or not self._table.live
-        rounds = self._next_round if alone or self._table.dead else math.inf
+        young = self._unmet and self._next_round < self._young_until
+        rounds = self._next_round if alone or young or self._table.dead else math.inf
         return min(rounds, self._next_seed)
 
     def handle_timer(self, *, now: float) -> list[Effect]:
@@ -89,7 +94,7 @@ class Rejoin:
         self._tries = 0 if self._table.live else self._tries + 1
         self._next_round = now + self._pause_s()
         alone = self.isolated or not self._table.live
-        rare = now >= self._next_seed
+        look = now >= self._next_seed or now < self._young_until
         effects = self._try_seeds(alone, now=now)
         lost = [(name, self._table.rows[name].claim.address) for name in self._table.dead]
         if alone:
@@ -97,8 +102,10 @@ class Rejoin:
             chosen = self._rng.sample(lost, min(KNOCKS_WHEN_ALONE, len(lost)))
         else:
             chosen = self._fair_share(lost)
-            if rare:
-                chosen += self._fair_share([peer for peer in self._book() if self._table.row(peer[0]) is None])
+            if look:
+                unmet = [peer for peer in self._book() if self._table.row(peer[0]) is None]
+                self._unmet = bool(unmet)
+                chosen += self._fair_share(unmet)
         return effects + [self._knock(*peer, now=now) for peer in chosen]
 
     def receive_ack(self, ack: Ack, *, now: float) -> list[Effect]:

@@ -132,6 +132,22 @@ def test_peers_that_the_table_has_forgotten_are_tried_for_ever_at_the_pace_of_se
     assert [effect for effect in rounds(rejoin, until=later + 3_000) if isinstance(effect, Reconnect)] == []
 
 
+def test_who_has_just_started_tries_whom_its_peer_book_names_in_every_round_until_they_are_met() -> None:
+    """Those who restarted together, and met each other, are not alone; the rest must be found all the same."""
+    book = [(BOB, home(BOB)), (CAT, home(CAT)), (DAN, home(DAN))]
+    table = a_table(a_claim(CAT))
+    rejoin = searching(table, book=book)
+    tried = knocks(rounds(rejoin, until=10.0))
+    assert set(tried) == {home(BOB), home(DAN)}
+    assert 7 <= len(tried) <= 20
+    for member in (BOB, DAN):
+        table.merge(a_claim(member), source=CAT, how="sync", now=10.0)
+    assert rounds(rejoin, until=1_000.0) == []
+    rejoin = searching(table, book=book)
+    rejoin.handle_timer(now=0.0)
+    assert rejoin.next_deadline() == LAN.sync.seed_interval_s
+
+
 def test_a_healthy_cluster_knocks_at_nobody() -> None:
     table = a_table(a_claim(BOB), a_claim(CAT), a_claim(DAN, LEFT))
     rejoin = searching(table, book=[(member, home(member)) for member in (BOB, CAT, DAN)], seeds=(home(BOB), home(ANN)))
