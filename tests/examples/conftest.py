@@ -10,7 +10,7 @@ QUICK = "[catalog]\nconnection_grace_s = 0.3\n"
 """Who is killed is waited for no longer than that."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Cluster]:
     with Cluster() as cluster:
         settings = cluster.directory / "settings.toml"

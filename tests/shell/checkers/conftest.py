@@ -8,6 +8,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
     """No descriptor and no child process may outlive a test."""
+    gc.collect()  # what tests elsewhere left to it is not ours
     before = _descriptors()
     yield
     assert _descriptors() == before
