@@ -77,9 +77,9 @@ class GossipConfig:
     """Seconds that fresh news waits for company before it is pushed."""
     eager_fanout: int = 4
     """Members told at once: the two ring neighbours, and this many less two at random."""
-    bytes_per_s: float = 48_000.0
+    bytes_per_s: float = 24_000.0
     """Bytes of news a second on average, in pushes, ticks and probes; past it only ticks go on."""
-    bytes_burst: int = 16_000
+    bytes_burst: int = 8_000
     """Bytes of it at once after a quiet time; 0: nothing is pushed."""
     to_dead_s: float = 30.0
     """Seconds that the dead remain gossip targets, so that a wrong verdict reaches its victim."""
@@ -99,10 +99,10 @@ class SyncConfig:
     another within reconnect_interval_s, and each that had not doubles the pause."""
     timeout_s: float = 10.0
     """Seconds that a stream may take to connect, and then may stay without progress."""
-    bytes_per_s: float = 32_000.0
+    bytes_per_s: float = 12_000.0
     """Bytes a second on average that syncs may cost us; past it our answers list less of what differs, and later syncs the rest.
     Whoever holds nothing gets everything at once."""
-    bytes_burst: int = 32_000
+    bytes_burst: int = 8_000
     """Bytes of it at once after a quiet time."""
     reconnect_interval_s: float = 1.0
     """Seconds between tries to reach a dead peer or a seed; all members together try each dead peer about once in it."""

@@ -32,6 +32,7 @@ from gossipd.core.membership.probe import Prober
 from gossipd.core.membership.rejoin import Rejoin
 from gossipd.core.membership.relay import Relays
 from gossipd.core.membership.table import LIVE, Table
+from gossipd.core.sync.pace import Pace
 from gossipd.core.sync.session import SyncAcceptor, SyncFetcher, SyncOpener
 from gossipd.crypto.keyring import Keyring
 from gossipd.crypto.packet import SESSION_BYTES
@@ -83,8 +84,7 @@ class Machines:
         self.counters = Counters()
         self.journal = Journal()
         self.items = ItemIndex()
-        self.sync_pause_s = config.sync.interval_s
-        self.next_sync = now + rng.uniform(0, config.sync.interval_s)
+        self.pace = Pace(config.sync, rng=rng, now=now)
         self._core(Incarnation(epoch, 0), me, address, now=now)
         self.peers = PeerBook(list(peers), age_most_s=config.sync.peer_book_age_s, now=now)
         self.rejoin = Rejoin(
@@ -199,28 +199,13 @@ class Machines:
             case GuardChanged():
                 self.journal.guard_changed(event, now=now)
             case SyncFinished() if event.error is None:
-                self._pace_syncs(event, now=now)
+                self.counters.syncs_in_step += not event.changed
+                self.pace.finished(event, left=self.answers.left(now=now), now=now)
                 if event.opened_by_us:
                     self.isolation.heard(now=now)
             case _:
                 pass
         self.actions.append(Publish(event=event))
-
-    def _pace_syncs(self, event: SyncFinished, *, now: float) -> None:
-        """Sync again soon while syncs bring what we lacked, and ever more rarely while they do not.
-
-        At once, while we have sent little: then others have, too, and few still lack anything.
-        """
-        config = self.config.sync
-        self.counters.syncs_in_step += not event.changed
-        pause_s = config.reconnect_interval_s if event.changed else 2 * self.sync_pause_s
-        self.sync_pause_s = min(pause_s, config.interval_s)
-        hurry = event.changed and self.answers.left(now=now) > config.bytes_burst / 8
-        self.next_sync = now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s * (0.1 if hurry else 1.0)
-
-    def _sync_soon(self, *, now: float) -> None:
-        self.sync_pause_s = min(self.config.sync.reconnect_interval_s, self.config.sync.interval_s)
-        self.next_sync = min(self.next_sync, now + self.rng.uniform(0.5, 1.0) * self.sync_pause_s)
 
     def publish(self, records: Sequence[Record], *, how: str = "command", now: float) -> None:
         """Take what our author wrote into the catalog, which spreads it."""
@@ -249,7 +234,7 @@ class Machines:
         self.journal.member_changed(event, now=now)
         if member == self.table.me:
             if event.how == "self":  # we were accused, so we were not heard, and may have missed news
-                self._sync_soon(now=now)
+                self.pace.soon(now=now)
             return
         self._report_all(self.guard.member_changed(event, now=now), now=now)
         if event.after is None:
@@ -259,7 +244,7 @@ class Machines:
         if event.after in LIVE and event.before not in LIVE:
             self.prober.member_added(member, now=now)
             if member in self.table.neighbours():  # of what we have told for the last time it may know nothing
-                self._sync_soon(now=now)
+                self.pace.soon(now=now)
         if event.after is Status.LEFT:
             gone = self.catalog.owner_left(member, epoch, source=event.source, how=event.how, now=now)
             self.perform(gone, now=now)

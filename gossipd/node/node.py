@@ -140,7 +140,7 @@ class Node:
             m.streams.next_deadline(),
             m.isolation.next_deadline(),
             m.guard.next_deadline(),
-            m.next_sync if m.table.live and not self._gone else math.inf,
+            m.pace.due if m.table.live and not self._gone else math.inf,
             self._instances.next_deadline(),
             self._leaving.next_deadline(),
         )
@@ -159,8 +159,8 @@ class Node:
         for owner in m.catalog.orphans.pop_due(now):
             m.perform(m.catalog.forget(owner, now=now), now=now)
         m.perform_actions(m.streams.handle_timer(now=now), now=now)
-        if m.next_sync <= now:
-            m.next_sync = now + self._config.sync.interval_s
+        if m.pace.due <= now:
+            m.pace.begun(now=now)
             if m.table.live and not self._gone:
                 m.open_sync(m.table.rows[m.rng.choice(m.table.live)].claim.address, now=now)
         if m.spreader.next_deadline() <= now:

@@ -200,6 +200,14 @@ def test_an_answer_of_few_bytes_lists_few_and_syncs_of_few_make_equal_too() -> N
     assert rounds > 10
 
 
+def test_where_little_differs_one_sync_makes_equal_however_few_bytes_are_left() -> None:
+    one, other = crowd(owners=50, each=20), crowd(owners=50, each=20)
+    owner = NodeId("node-7")
+    other.merge(*(a_record(f"service-{n}", owner=owner, seq=n + 21, content=web(f"service-{n}")) for n in range(8)))
+    sync(one, other, bytes_most=0.0)
+    assert one.state() == other.state()
+
+
 def test_who_holds_nothing_gets_all_at_once_however_few_bytes_are_left() -> None:
     full, joiner = crowd(owners=50, each=20), Replica(CID)
     sync(joiner, full, bytes_most=0.0)

@@ -180,9 +180,9 @@ def test_who_was_accused_syncs_within_a_second_since_it_may_have_missed_news() -
     peer = Peer()
     node = a_node(peer, BOB)
     for accused in (False, True):
-        node._m.next_sync = 29.0
+        node._m.pace.due = 29.0
         peer.say(node, our_claim(node, SUSPECT if accused else ALIVE))
-        assert node._m.next_sync == 29.0 if not accused else node._m.next_sync <= 0.01 + LAN.sync.reconnect_interval_s
+        assert node._m.pace.due == 29.0 if not accused else node._m.pace.due <= 0.01 + LAN.sync.reconnect_interval_s
 
 
 def our_claim(node: Node, status: Status) -> Claim:

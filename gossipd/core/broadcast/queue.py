@@ -1,11 +1,13 @@
-"""News waiting to be gossiped: the least sent first, then the longest, then the newest; replaced by key (rules 30, 31, 42).
+"""News waiting to be gossiped: the least sent first, and among these by lot; replaced by key (rules 30, 31).
 
-Messages are encoded once, when they enter, and are opaque here.
+Departs from rule 42, the longest first and then the newest: in a flood, as after a cut of two halves, such an order makes the same
+news wait everywhere. Messages are encoded once, when they enter, and are opaque here.
 """
 
 import heapq
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
+from random import Random
 
 from gossipd.ids import NodeId
 
@@ -19,7 +21,8 @@ class _Entry:
     version: Hashable
     awaited: set[NodeId]
     urgent: bool
-    order: int
+    number: int
+    lot: float
     sends: int = 0
     told: bool = False
     """Whether a push or a tick had it: those go to our neighbours."""
@@ -32,13 +35,15 @@ class _Entry:
 
 
 class Queue:
-    """At most *most* messages; to make room one of the most-sent is dropped, a short or old one, and counted in `dropped`."""
+    """At most *most* messages; to make room one of the most-sent is dropped, any of them, and counted in `dropped`."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, rng: Random) -> None:
         self._most = most
+        self._rng = rng
         self._entries: dict[Hashable, _Entry] = {}
-        self._tiers: dict[int, list[tuple[int, int, Hashable]]] = {}
-        self._order = 0
+        self._tiers: dict[int, list[tuple[float, int, Hashable]]] = {}
+        """Heaps of lot, number and key."""
+        self._number = 0
         self.total_bytes = 0
         self.dropped = 0
 
@@ -64,8 +69,8 @@ class Queue:
         self.discard(key)
         if len(self._entries) >= self._most:
             self._drop_one()
-        self._order += 1
-        self._entries[key] = _Entry(payload, version, set(awaited), urgent, self._order)
+        self._number += 1
+        self._entries[key] = _Entry(payload, version, set(awaited), urgent, self._number, self._rng.random())
         self.total_bytes += len(payload)
         self._push(key, self._entries[key])
 
@@ -128,7 +133,7 @@ class Queue:
 
     def _take_from(self, tier: int, room: int, taken: list[Hashable]) -> int:
         heap = self._tiers.get(tier, [])
-        too_long: list[tuple[int, int, Hashable]] = []
+        too_long: list[tuple[float, int, Hashable]] = []
         while heap and room > 0 and len(too_long) < 8:
             item = heapq.heappop(heap)
             if not self._is_in(item, tier):
@@ -157,20 +162,20 @@ class Queue:
     def _push(self, key: Hashable, entry: _Entry) -> None:
         tier = entry.tier
         heap = self._tiers.setdefault(tier, [])
-        heapq.heappush(heap, (-len(entry.payload), -entry.order, key))
+        heapq.heappush(heap, (entry.lot, entry.number, key))
         if len(heap) > 2 * len(self._entries) + 64:  # mostly replaced ones: rebuild
             self._tiers[tier] = sorted(item for item in heap if self._is_in(item, tier))
 
-    def _is_in(self, item: tuple[int, int, Hashable], tier: int) -> bool:
+    def _is_in(self, item: tuple[float, int, Hashable], tier: int) -> bool:
         entry = self._entries.get(item[2])
-        return entry is not None and entry.order == -item[1] and entry.tier == tier
+        return entry is not None and entry.number == item[1] and entry.tier == tier
 
     def _drop_one(self) -> None:
         while self._tiers:
             tier = max(self._tiers)
             heap = self._tiers[tier]
             while heap:
-                item = heap.pop()  # a leaf: cheap to take out, and what it hangs from is longer or newer
+                item = heap.pop()  # a leaf: cheap to take out
                 if self._is_in(item, tier):
                     self.discard(item[2])
                     self.dropped += 1

@@ -51,10 +51,12 @@ class Spreader:
         self._config = config
         self._rng = rng
         self._budget = TokenBucket(per_s=config.bytes_per_s, burst=config.bytes_burst, now=now)
-        self.membership = Queue(QUEUE_MESSAGES_MAX)
-        self.catalog = Queue(QUEUE_MESSAGES_MAX)
+        self.membership = Queue(QUEUE_MESSAGES_MAX, rng)
+        self.catalog = Queue(QUEUE_MESSAGES_MAX, rng)
         self._eager_at = math.inf
         self._tick_at = math.inf
+        self._saving = False
+        """Whether pushes wait for the budget."""
         self._ring: list[NodeId] = []
         self.eager_packets = 0
 
@@ -108,15 +110,17 @@ class Spreader:
         return batches
 
     def _push(self, audience: Audience, *, room: int, now: float) -> list[Batch]:
-        """What must wait for the bucket goes with the next tick, if that comes first; many then share a datagram."""
+        """Once the budget is used up, pushes wait until it suffices for full datagrams, so that many share one; or for the tick."""
         batches: list[Batch] = []
         limit = self._limit(len(audience.live) + 1)
         while self.membership.to_push() or self.catalog.to_push():
-            wait_s = self._budget.wait_s(1, now=now)
-            if wait_s > 0:
-                self._eager_at = now + wait_s
+            fanout = min(self._config.eager_fanout, limit)
+            full = max(1, min(DATAGRAM_BYTES_MAX * fanout, self._config.bytes_burst))
+            self._saving = self._budget.wait_s(full if self._saving else 1, now=now) > 0
+            if self._saving:
+                self._eager_at = now + self._budget.wait_s(full, now=now)
                 break
-            targets = self._targets(audience.neighbours, audience.live, min(self._config.eager_fanout, limit))
+            targets = self._targets(audience.neighbours, audience.live, fanout)
             payloads = self._take(room, sends=len(targets), limit=limit, told=True, push_only=True) if targets else []
             if not payloads:
                 break

@@ -56,8 +56,11 @@ sync ends early and well, and the next one goes on from there."""
 LISTED_BYTES = 24
 """Estimated bytes that a listed hash costs: itself, and often an item for it."""
 
-LISTED_LEAST = 128
+LISTED_LEAST = 64
 """Hashes that are listed whatever was sent a moment ago, so that every sync brings something."""
+
+LISTED_LEAST_OF_FEW = 512
+"""The same where no more than half of the buckets differ: little is lacking, and soon nobody needs a sync any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +226,7 @@ class SyncAcceptor:
     ) -> None:
         """List what may cost *bytes_most*, from buckets *begin* of the way round, 0 to 1: the next sync lists others."""
         self._index = index
-        self._listed_most = max(LISTED_LEAST, bytes_most / LISTED_BYTES)
+        self._listed_most = bytes_most / LISTED_BYTES
         self._begin = begin
         self._outbox = _Outbox(lookup, sent_bytes_max)
         self._asked = _Inbox()
@@ -269,7 +272,7 @@ class SyncAcceptor:
         """Return those of the buckets *listed* that are listed in this sync, at least one."""
         first = int(self._begin * len(listed))
         some: list[int] = []
-        room = self._listed_most
+        room = max(self._listed_most, LISTED_LEAST_OF_FEW if 2 * len(listed) <= count else LISTED_LEAST)
         for bucket in listed[first:] + listed[:first]:
             room -= max(1, len(self._index.digests_in(bucket, count)))
             if some and room < 0:
