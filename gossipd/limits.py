@@ -17,7 +17,7 @@ GOSSIP_MESSAGE_BYTES_MAX = 1_100
 (PingRequest, about 90) with slack. Anything larger is announced by version and fetched over a stream."""
 
 MESSAGES_PER_DATAGRAM_MAX = 256
-"""A message is at least 4 bytes; 256 is far above the 60 smallest that real traffic packs into 1,359 bytes."""
+"""A message is at least 4 bytes; 256 is above the 135 shortest, refutations, that fit 1,359 bytes."""
 
 STREAM_FRAME_BYTES_MAX = 65_536
 """Largest sealed frame on a stream: bounds what one peer makes us hold before we can check a single byte of it."""
@@ -101,7 +101,7 @@ QUEUE_MESSAGES_MAX = 20_000
 
 SHARED_VALUES_MAX = 1_024
 """Names, tags and metadata of records that are kept once, however many have them: three of each of 340 services. A record has at
-most 16 KiB, so they take at most 16 MiB."""
+most 16 KiB, so they are at most 16 MiB of UTF-8."""
 
 SYNC_BUCKETS_MAX = 4_096
 """Buckets in a digest: 4,096 x 8 B = 32 kB, half a frame. Chosen as the power of two near the root of the item count."""

@@ -1,7 +1,9 @@
 """Records as bytes: kept verbatim, bounded, and the same whoever reads them."""
 
+import tracemalloc
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import reduce
 
 import msgpack
 import pytest
@@ -114,6 +116,19 @@ def test_what_instances_have_in_common_is_one_value_in_memory() -> None:
     assert isinstance(second, Service)
     for name in alike:
         assert getattr(first, name) is getattr(second, name), name
+
+
+@pytest.mark.parametrize("field", ["name", "protocol", "tags", "metadata"])
+def test_nothing_of_content_that_is_wrong_is_kept(field: str) -> None:
+    """Arrays in arrays take 56 times as much memory as bytes: 64 such records would take 50 MB."""
+    tracemalloc.start()
+    for number in range(64):
+        nested = [reduce(lambda inner, _: [inner], range(500), f"{field} {number}")] * 30
+        with pytest.raises(MalformedPacket, match=field):
+            decode_record_untrusted(service(**{field: {"key": nested} if field == "metadata" else nested}))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 def test_what_nodes_have_in_common_is_one_value_in_memory() -> None:
