@@ -47,7 +47,7 @@ class Row:
     verdict_at: float
     """When DEAD or LEFT was reached by whoever reached it first; meaningless while live."""
     known_at: float
-    """When we learned its epoch, address and protocols."""
+    """When we learned its epoch, address and protocols; our own: when we last learned that others took them for others."""
 
     @property
     def live(self) -> bool:
@@ -255,6 +255,8 @@ class Table:
             case Verdict.REFUTE:
                 self.refutations += 1
                 self._awareness.apply(1)
+                if _identity(claim) != _identity(self.own):  # whoever holds that can make out no Refutation of ours
+                    self.rows[self.me].known_at = now
                 return self._own_changed(refutation(self.own, claim), how="self", now=now)
             case Verdict.OUTBID:
                 return self.raise_epoch(claim.incarnation.epoch, now=now)

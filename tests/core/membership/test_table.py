@@ -154,6 +154,19 @@ def test_a_foreign_claim_about_ourselves_changes_nothing_of_ours_and_is_outbid()
     assert table.own == table.rows[ANN].claim == a_claim(ANN, counter=3)
 
 
+@pytest.mark.parametrize("forged", [a_claim(ANN, DEAD, address=ELSEWHERE), a_claim(ANN, DEAD, protocol=(1, 9))])
+def test_who_is_dead_with_an_address_or_protocols_not_its_own_refutes_so_that_others_understand(forged: Claim) -> None:
+    table = a_table()
+    (refuted,) = news(told(table, forged, now=DAY_S))
+    assert isinstance(refuted, Claim)
+    told_as = table.shortened(refuted, now=DAY_S)
+    other = a_table(forged, me=BOB)
+    heard = other.claim_of(told_as) if isinstance(told_as, Refutation) else told_as
+    assert heard is not None
+    told(other, heard)
+    assert other.rows[ANN].claim == refuted
+
+
 def test_two_addresses_at_one_incarnation_end_at_the_same_one_everywhere() -> None:
     """Scenario 6."""
     here, there = a_claim(BOB), a_claim(BOB, address=ELSEWHERE)
