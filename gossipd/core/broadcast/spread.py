@@ -114,7 +114,7 @@ class Spreader:
         batches: list[Batch] = []
         limit = self._limit(len(audience.live) + 1)
         while self.membership.to_push() or self.catalog.to_push():
-            fanout = min(self._config.eager_fanout, limit)
+            fanout = min(self._config.eager_fanout, limit, len(audience.live))
             full = max(1, min(DATAGRAM_BYTES_MAX * fanout, self._config.bytes_burst))
             self._saving = self._budget.wait_s(full if self._saving else 1, now=now) > 0
             if self._saving:

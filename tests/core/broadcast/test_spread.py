@@ -171,6 +171,14 @@ def test_pushes_wait_for_the_budget_and_then_share_datagrams() -> None:
     assert sorted(map(len, batch.payloads)) == [200, 1_000]
 
 
+def test_pushes_to_one_other_wait_for_the_budget_of_one_datagram() -> None:
+    spreader = a_spreader(replace(GOSSIP, bytes_per_s=100_000.0, bytes_burst=8_000))
+    for number in range(20):
+        put(spreader, spreader.membership, number, b"m" * 1_000, now=0.0)
+    assert len(spreader.handle_timer(an_audience([BOB]), room=ROOM, now=GOSSIP.eager_window_s)) == 8
+    assert spreader.next_deadline() == pytest.approx(GOSSIP.eager_window_s + (1_400 - (8_000 - 8 * 1_106)) / 100_000)
+
+
 def test_what_rides_along_waits_for_the_budget_and_draws_on_it() -> None:
     spreader = a_spreader(replace(GOSSIP, bytes_per_s=1_000.0, bytes_burst=1_000))
     for number in range(3):
