@@ -80,7 +80,8 @@ class GossipConfig:
     bytes_per_s: float = 24_000.0
     """Bytes of news a second on average, in pushes, ticks and probes; past it only ticks go on."""
     bytes_burst: int = 8_000
-    """Bytes of it at once after a quiet time; 0: nothing is pushed."""
+    """Bytes of it at once after a quiet time; 0: nothing is pushed. No debt is above it, so below 1,400 x eager_fanout more is sent
+    than bytes_per_s."""
     to_dead_s: float = 30.0
     """Seconds that the dead remain gossip targets, so that a wrong verdict reaches its victim."""
 

@@ -1,4 +1,4 @@
-"""News waiting to be gossiped: the least sent first, and among these by lot; replaced by key (rules 30, 31).
+"""News waiting to be gossiped: what is to be pushed first, then the least sent, and equals by lot; replaced by key (rules 30, 31).
 
 Departs from rule 42, the longest first and then the newest: in a flood, as after a cut of two halves, such an order makes the same
 news wait everywhere. Messages are encoded once, when they enter, and are opaque here.
