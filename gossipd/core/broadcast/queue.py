@@ -41,8 +41,8 @@ class Queue:
         self._most = most
         self._rng = rng
         self._entries: dict[Hashable, _Entry] = {}
-        self._tiers: dict[int, list[tuple[float, int, Hashable]]] = {}
-        """Heaps of lot, number and key."""
+        self._tiers: dict[int, list[tuple[int, float, int, Hashable]]] = {}
+        """Heaps of sends, lot, number and key."""
         self._number = 0
         self.total_bytes = 0
         self.dropped = 0
@@ -133,14 +133,14 @@ class Queue:
 
     def _take_from(self, tier: int, room: int, taken: list[Hashable]) -> int:
         heap = self._tiers.get(tier, [])
-        too_long: list[tuple[float, int, Hashable]] = []
+        too_long: list[tuple[int, float, int, Hashable]] = []
         while heap and room > 0 and len(too_long) < 8:
             item = heapq.heappop(heap)
             if not self._is_in(item, tier):
                 continue
-            size = len(self._entries[item[2]].payload)
+            size = len(self._entries[item[3]].payload)
             if size <= room:
-                taken.append(item[2])
+                taken.append(item[3])
                 room -= size
             else:
                 too_long.append(item)
@@ -162,13 +162,13 @@ class Queue:
     def _push(self, key: Hashable, entry: _Entry) -> None:
         tier = entry.tier
         heap = self._tiers.setdefault(tier, [])
-        heapq.heappush(heap, (entry.lot, entry.number, key))
+        heapq.heappush(heap, (entry.sends, entry.lot, entry.number, key))
         if len(heap) > 2 * len(self._entries) + 64:  # mostly replaced ones: rebuild
             self._tiers[tier] = sorted(item for item in heap if self._is_in(item, tier))
 
-    def _is_in(self, item: tuple[float, int, Hashable], tier: int) -> bool:
-        entry = self._entries.get(item[2])
-        return entry is not None and entry.number == item[1] and entry.tier == tier
+    def _is_in(self, item: tuple[int, float, int, Hashable], tier: int) -> bool:
+        entry = self._entries.get(item[3])
+        return entry is not None and entry.number == item[2] and entry.tier == tier
 
     def _drop_one(self) -> None:
         while self._tiers:
@@ -177,7 +177,7 @@ class Queue:
             while heap:
                 item = heap.pop()  # a leaf: cheap to take out
                 if self._is_in(item, tier):
-                    self.discard(item[2])
+                    self.discard(item[3])
                     self.dropped += 1
                     return
             del self._tiers[tier]

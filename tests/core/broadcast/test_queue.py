@@ -79,6 +79,14 @@ def test_fewer_sends_go_first() -> None:
     assert queue.take(100, sends=1, limit=9)[0] == b"fresh"
 
 
+def test_what_rides_along_while_a_push_waits_is_something_else_each_time() -> None:
+    queue = Queue(100, Random(1))
+    for number in range(30):
+        queue.put(number, b"%d" % number * 5)
+    rode = [payload for _ in range(3) for payload in queue.take(60, sends=1, limit=9)]
+    assert len(rode) == len(set(rode)) >= 18
+
+
 def test_which_of_equals_goes_first_is_left_to_chance_whatever_their_length_and_age() -> None:
     firsts: Counter[bytes] = Counter()
     for seed in range(300):
