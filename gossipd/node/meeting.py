@@ -13,7 +13,7 @@ from gossipd.node.machines import Machines
 from gossipd.node.peers import PeerEntry
 
 MEET_S = 40.0
-"""Longest that others are waited for, from the first sync that found nothing that we lacked. Most are met within a second or
+"""Longest that others are waited for, from the first sync that ended well. Most are met within a second or
 two; for `sync.seed_interval_s`, which is 30 s, those of the peer book that nobody here knows of are looked for in every round."""
 
 
@@ -27,13 +27,15 @@ class Meeting:
 
     def look(self, machines: Machines, *, now: float) -> None:
         """See whether a sync has just shown that we know what there is to know."""
-        syncs = machines.counters.syncs_in_step
-        if now >= self._met_at or syncs == self._syncs:
+        counters = machines.counters
+        if self._met_at == math.inf and counters.syncs_completed:
+            self._met_at = now + MEET_S
+        if now >= self._met_at or counters.syncs_in_step == self._syncs:
             return
-        self._syncs = syncs
+        self._syncs = counters.syncs_in_step
         self._awaited -= machines.table.rows.keys()
-        done = not self._awaited and not machines.streams.syncing
-        self._met_at = now if done else min(self._met_at, now + MEET_S)
+        if not self._awaited and not machines.streams.syncing:
+            self._met_at = now
 
     def met(self, *, now: float) -> bool:
         """Return whether we have met whom we knew before, or have waited for long enough."""

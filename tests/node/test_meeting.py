@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gossipd.core.events import SyncFinished
 from gossipd.ids import Address
 from gossipd.node.actions import SendStream
-from gossipd.node.meeting import MEET_S
+from gossipd.node.meeting import MEET_S, Meeting
 from gossipd.node.node import Node
 from gossipd.node.peers import PeerEntry
 from gossipd.node.view import KEPT
@@ -90,6 +90,16 @@ def test_peers_that_are_gone_for_good_and_forgotten_by_all_are_waited_for_so_lon
     net.run(4)
     assert met(net, *pair)
     assert members(pair[0], net.now) == {"n0": "alive", "n1": "alive"}
+
+
+def test_where_every_sync_brings_something_there_is_an_end_to_waiting_too() -> None:
+    net = Network()
+    machines = a_cluster_that_served(net, 2)[0]._m
+    meeting = Meeting([], remembered_s=DAY_S)
+    machines.counters.syncs_completed, machines.counters.syncs_in_step = 1, 0
+    meeting.look(machines, now=100.0)
+    assert not meeting.met(now=100.0 + MEET_S - 0.1)
+    assert meeting.met(now=100.0 + MEET_S)
 
 
 def test_a_peer_that_others_remember_as_failed_is_not_waited_for() -> None:
