@@ -22,14 +22,17 @@ from simulations.experiments.tables import as_text, write_csv
 from simulations.reality import networks
 from simulations.reality.compare import ENOUGH, TAIL, UNLIKELY, rows, table
 from simulations.reality.networks import Bridged, Loopback
-from simulations.reality.real import RealStage
+from simulations.reality.real import Effort, RealStage
 from simulations.reality.simulated import CPU_S, Machine, link_of, simulate
-from simulations.reality.trials import TRIALS, Play, Samples, hosts_of, spread
+from simulations.reality.trials import TRIALS, Play, Samples, hosts_of, leave, spread
 
 NAME = "reality"
 LEAST, MOST = 5, 60
 QUIET_S = 8.0
 """How long daemons are left alone to see what an input costs them."""
+
+MOVES = 3
+"""How often a member leaves and comes back, to see what that costs the others."""
 
 LOCAL_REQUESTS = 300
 """Small requests that tell how quick local sockets are."""
@@ -125,18 +128,24 @@ class Check:
         return play.samples, machine, notes
 
     def _machine(self, stage: RealStage) -> Machine:
-        """Let nothing happen for a while, then some news spread; measure what that costs the daemons on *stage*."""
+        """Let nothing happen for a while, then some news spread, then a member leave and return; measure what that costs."""
+        play = Play(stage, nodes=self.daemons, rng=Random(f"{self.seed} effort"))
         begun = stage.effort()
         stage.run(QUIET_S)
         quiet = stage.effort()
-        spread(Play(stage, nodes=self.daemons, rng=Random(f"{self.seed} effort")))
-        busy, idle = stage.effort().since(quiet), quiet.since(begun)
-        meanwhile = busy.at_s / idle.at_s
-        news_s = busy.cpu_s - idle.cpu_s * meanwhile - (busy.inputs - idle.inputs * meanwhile) * CPU_S
+        idle = quiet.since(begun)
+        spread(play)
+        busy = stage.effort().since(quiet)
+        who = play.pick(1)
+        before = stage.effort(spared=who)
+        for _ in range(MOVES):
+            leave(play, who)
+        moves = stage.effort(spared=who).since(before)
         local_s = stage.local_s(times=max(1, LOCAL_REQUESTS // self.daemons))
         return Machine(
             cores=os.cpu_count() or 1,
-            told_s=max(0.0, news_s) / max(1, busy.told),
+            told_s=_news_s(busy, idle) / max(1, busy.told),
+            member_s=_news_s(moves, idle) / (2 * MOVES * (self.daemons - 1)),
             link=link_of(stage.round_trips_s()),
             local_s=tuple(each / 2 for each in local_s),
         )
@@ -162,6 +171,12 @@ def _world(
     config: ProtocolConfig, machine: Machine, trials: Sequence[str], seed: int, *, nodes: int, once: bool
 ) -> Samples:
     return simulate(config, machine, trials, nodes=nodes, seed=seed, once=once)
+
+
+def _news_s(busy: Effort, idle: Effort) -> float:
+    """Return the processor time that news took in *busy*, beyond what is idle and what the lab charges for each input."""
+    meanwhile = busy.at_s / idle.at_s
+    return max(0.0, busy.cpu_s - idle.cpu_s * meanwhile - (busy.inputs - idle.inputs * meanwhile) * CPU_S)
 
 
 @contextmanager

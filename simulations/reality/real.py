@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from gossipd.client import Client
 from gossipd.errors import RequestError
 from simulations import faults
-from simulations.faults import Fault
+from simulations.faults import Fault, Hosts
 from simulations.reality.cluster import Cluster, Daemon
 from simulations.reality.networks import Loopback
 from simulations.reality.observed import Observed
@@ -215,10 +215,10 @@ class RealStage:
 
     # ------------------------------------------------------------------------------------------------------------- the load
 
-    def effort(self) -> Effort:
-        """Return what all daemons that run, and this process, did since they began."""
+    def effort(self, *, spared: Hosts = ()) -> Effort:
+        """Return what all daemons that run, but for *spared*, and this process did since they began."""
         cpu_ns = inputs = 0
-        for number in sorted(self._up):
+        for number in sorted(self._up.difference(spared)):
             schedstat = Path(
                 f"/proc/{self._daemon(number).process.pid}/schedstat"
             ).read_text()  # one thread does it all

@@ -43,8 +43,10 @@ class Machine:
 
     cores: int
     told_s: float
-    """Mean processor time of changes that come together: to send them on and to tell them to a watch, which is read on the
+    """Mean processor time of records that change together: to send them on and to tell them to a watch, which is read on the
     same machine. Drawn from an exponential distribution, since others use the processors too. All else takes CPU_S."""
+    member_s: float
+    """The same of a member that changes, with what it publishes."""
     link: Link
     """From one daemon to another, with the wait for a processor that others use, but without CPU_S."""
     local_s: tuple[float, ...]
@@ -53,7 +55,8 @@ class Machine:
     def __str__(self) -> str:
         least_s, most_s = self.link.delay_s, self.link.delay_s + self.link.jitter_s
         return (
-            f"{self.cores} cores for all daemons; {self.told_s * 1e3:.1f} ms of processor for what brings a change, "
+            f"{self.cores} cores for all daemons; {self.told_s * 1e3:.1f} ms of processor for what changes records, "
+            f"{self.member_s * 1e3:.1f} ms for what changes a member, "
             f"{CPU_S * 1e6:.0f} µs for anything else; {least_s * 1e3:.2f} to {most_s * 1e3:.2f} ms from one to another, "
             f"one packet in ten up to {self.link.reorder_s * 1e3:.1f} ms later; "
             f"{median(self.local_s) * 1e3:.1f} ms until a watch is told"
@@ -79,7 +82,7 @@ class SharedCores(Watcher):
 
     def __init__(self, machine: Machine, rng: Random) -> None:
         self._free_at = [0.0] * machine.cores
-        self._told_s = machine.told_s
+        self._machine = machine
         self._rng = rng
         self._charged: dict[int, float] = {}
         """When a change last took time of each host."""
@@ -87,9 +90,10 @@ class SharedCores(Watcher):
     def on_event(self, host: Host, event: Event) -> None:
         now = self.world.now
         fresh = now - self._charged.get(host.number, -BATCH_S) >= BATCH_S
-        if isinstance(event, MemberChanged | RecordChanged) and self._told_s and fresh:
+        mean_s = self._machine.member_s if isinstance(event, MemberChanged) else self._machine.told_s
+        if isinstance(event, MemberChanged | RecordChanged) and mean_s and fresh:
             self._charged[host.number] = now
-            host.busy_until = max(now, host.busy_until) + self._rng.expovariate(1 / self._told_s)
+            host.busy_until = max(now, host.busy_until) + self._rng.expovariate(1 / mean_s)
 
     def on_input(self, host: Host) -> None:
         now = self.world.now

@@ -196,10 +196,10 @@ def freeze(play: Play, for_s: float) -> None:
     play.stage.run(3.0)
 
 
-def leave(play: Play) -> None:
-    """A process is asked to stop; then it starts again."""
+def leave(play: Play, hosts: Hosts = ()) -> None:
+    """The process of one of *hosts*, or of any host, is asked to stop; then it starts again."""
     play.pause()
-    (who,) = play.pick(1)
+    (who,) = hosts or play.pick(1)
     play.seen.ended.pop(who, None)
     at = play.stage.do(Leave(hosts=(who,)))
     play.time("leave: left everywhere", play.everywhere(who, LEFT, since=at), since=at)

@@ -1,6 +1,7 @@
 """The check against reality, its pure parts: times from what was told, what lies inside an interval, what cannot be done."""
 
 import shutil
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -21,7 +22,7 @@ from simulations.reality.simulated import CPU_S, Machine, SimulatedStage, link_o
 from simulations.reality.trials import TRIALS, Play, Samples, hosts_of
 from simulations.world import World
 
-MACHINE = Machine(cores=2, told_s=0.000_5, link=Link(delay_s=0.000_1), local_s=(0.000_5, 0.001))
+MACHINE = Machine(cores=2, told_s=0.000_5, member_s=0.001, link=Link(delay_s=0.000_1), local_s=(0.000_5, 0.001))
 
 
 def a_row(real: list[float], simulated: list[float]) -> Row:
@@ -138,8 +139,7 @@ def test_simulated_trials_measure_all_that_real_ones_do_and_the_same_seed_measur
 
 def test_hosts_on_shared_cores_wait_for_each_other() -> None:
     quick, slow = (
-        simulate(LOCAL, Machine(cores=cores, told_s=0.004, link=Link(), local_s=(0.0,)), ["spread"], nodes=8, seed=1)
-        for cores in (8, 1)
+        simulate(LOCAL, replace(MACHINE, cores=cores, told_s=0.004), ["spread"], nodes=8, seed=1) for cores in (8, 1)
     )
     key = ("register: known everywhere", "s")
     assert np.median(slow.taken[key]) > 2 * np.median(quick.taken[key])
