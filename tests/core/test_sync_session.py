@@ -208,6 +208,17 @@ def test_where_little_differs_one_sync_makes_equal_however_few_bytes_are_left() 
     assert one.state() == other.state()
 
 
+def test_whoever_lacks_dozens_catches_up_in_a_few_syncs_however_few_bytes_are_left() -> None:
+    one, other = crowd(owners=50, each=20), crowd(owners=50, each=20)
+    for number in range(50):
+        owner = NodeId(f"node-{number}")
+        other.merge(a_record("service-3", owner=owner, seq=21, content=web("service-3")))
+    rng = Random(1)
+    for _ in range(5):
+        sync(one, other, bytes_most=0.0, begin=rng.random())
+    assert one.state() == other.state()
+
+
 def test_who_holds_nothing_gets_all_at_once_however_few_bytes_are_left() -> None:
     full, joiner = crowd(owners=50, each=20), Replica(CID)
     sync(joiner, full, bytes_most=0.0)
