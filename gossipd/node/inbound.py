@@ -16,9 +16,18 @@ from gossipd.node.counters import Counters
 from gossipd.node.outbound import News
 from gossipd.records import Claim, Record, Status
 from gossipd.wire.codec import decode_envelope_untrusted
-from gossipd.wire.messages import Ack, Announce, Envelope, Message, Nack, Ping, PingRequest, Refutation, Twin
-
-WholeMessage = Ping | Ack | Nack | PingRequest | Claim | Record | Announce | Twin
+from gossipd.wire.messages import (
+    Ack,
+    Announce,
+    Envelope,
+    Message,
+    Nack,
+    Ping,
+    PingRequest,
+    Refutation,
+    Twin,
+    WholeMessage,
+)
 
 
 class Inbound:

@@ -110,7 +110,10 @@ class Fetch:
     digests: bytes = field(repr=False)
 
 
-Message = Ping | Ack | Nack | PingRequest | Claim | Record | Announce | Twin | Refutation
+WholeMessage = Ping | Ack | Nack | PingRequest | Claim | Record | Announce | Twin
+"""What can be understood by itself."""
+
+Message = WholeMessage | Refutation
 """What a datagram may carry, several at once."""
 
 StreamMessage = Ping | Ack | SyncOpen | SyncDiff | SyncItems | Fetch

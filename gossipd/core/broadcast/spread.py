@@ -113,15 +113,15 @@ class Spreader:
         """Once the budget is used up, pushes wait until it suffices for full datagrams, so that many share one; or for the tick."""
         batches: list[Batch] = []
         limit = self._limit(len(audience.live) + 1)
-        while self.membership.to_push() or self.catalog.to_push():
-            fanout = min(self._config.eager_fanout, limit, len(audience.live))
-            full = max(1, min(DATAGRAM_BYTES_MAX * fanout, self._config.bytes_burst))
+        fanout = min(self._config.eager_fanout, limit, len(audience.live))
+        full = max(1, min(DATAGRAM_BYTES_MAX * fanout, self._config.bytes_burst))
+        while fanout and (self.membership.to_push() or self.catalog.to_push()):
             self._saving = self._budget.wait_s(full if self._saving else 1, now=now) > 0
             if self._saving:
                 self._eager_at = now + self._budget.wait_s(full, now=now)
                 break
             targets = self._targets(audience.neighbours, audience.live, fanout)
-            payloads = self._take(room, sends=len(targets), limit=limit, told=True, push_only=True) if targets else []
+            payloads = self._take(room, sends=len(targets), limit=limit, told=True, push_only=True)
             if not payloads:
                 break
             self.eager_packets += len(targets)
