@@ -165,21 +165,25 @@ class RealStage:
     # ------------------------------------------------------------------------------------------------------------- hearing
 
     def _greet(self, number: int) -> None:
-        """Watch host *number* if its daemon answers by now."""
+        """Watch host *number* if its daemon answers by now and has said since when it is ready, which it does a little later."""
         daemon = self._daemon(number)
         if not daemon.running:
             raise RuntimeError(f"n{number} ended with {daemon.process.returncode}: {daemon.complaint()}")
         client = Client(daemon.socket, timeout_s=CALL_S)
         try:
-            client.call("info")
-            self._watchers.add(number, daemon.socket)
+            epoch = client.call("info")["info"]["epoch"]  # type: ignore[index]
+            ready = daemon.log("daemon ready", epoch=epoch)  # of this run: the log is kept over restarts
+            if ready:
+                self._watchers.add(number, daemon.socket)
         except (RequestError, OSError):
+            ready = []
+        if not ready:
             client.close()
             return
         self._clients[number] = client
         self.observed.forget(number)
-        ready = datetime.fromisoformat(daemon.log("daemon ready")[-1]["time"]).timestamp()
-        self.observed.born[number] = time.monotonic() - (time.time() - ready)
+        ready_at = datetime.fromisoformat(ready[-1]["time"]).timestamp()
+        self.observed.born[number] = time.monotonic() - (time.time() - ready_at)
         self._starting.discard(number)
         self._up.add(number)
 

@@ -49,6 +49,7 @@ def test_real_daemons_are_measured_as_simulated_ones_and_nothing_is_left(tmp_pat
     check = a_check(tmp_path, "--trials=crash,leave,single")
     said, _ = check.communicate(timeout=110)
     assert check.returncode in (0, 1), said
+    assert (tmp_path / "reality.csv").exists(), said
     with (tmp_path / "reality.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["what"]: row for row in csv.DictReader(file)}
     assert {row["verdict"] for row in rows.values()} <= {"inside", "by chance", "OUTSIDE"}

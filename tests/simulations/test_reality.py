@@ -1,8 +1,11 @@
 """The check against reality, its pure parts: times from what was told, what lies inside an interval, what cannot be done."""
 
 import shutil
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +15,14 @@ from click.testing import CliRunner
 from gossipd.config import LOCAL
 from simulations.faults import Block, Crash, Cut, Freeze, Heal, Register, Thaw
 from simulations.network import Link
-from simulations.reality import networks
+from simulations.reality import networks, real
 from simulations.reality.command import command
 from simulations.reality.compare import Row, at_least, rows, table
 from simulations.reality.networks import Loopback
 from simulations.reality.observed import ALIVE, FAILED, NEVER, SUSPECT, Observed
 from simulations.reality.real import RealStage
 from simulations.reality.simulated import CPU_S, Machine, SimulatedStage, link_of, simulate
+from simulations.reality.sockets import Watchers
 from simulations.reality.trials import TRIALS, Play, Samples, hosts_of
 from simulations.world import World
 
@@ -152,16 +156,36 @@ def test_the_same_steps_are_values_on_both_stages_and_what_one_cannot_do_it_says
     assert stage.running == {0, 1, 2, 3, 4}
     stage.do(Crash(hosts=(4,)))
     assert stage.running == {0, 1, 2, 3}
-    with RealStage(5, profile="local", network=Loopback("it is only a test")) as real:
+    with RealStage(5, profile="local", network=Loopback("it is only a test")) as on_daemons:
         for step in (Block(hosts=(1,)), Freeze(hosts=(1,), for_s=3.0)):
             with pytest.raises(ValueError, match="cannot be done to real daemons"):
-                real.do(step)
+                on_daemons.do(step)
         for cut in (Cut(groups=((0,), (1,))), Heal()):
             with pytest.raises(ValueError, match="loopback cannot be cut: it is only a test"):
-                real.do(cut)
+                on_daemons.do(cut)
         for absent in (Register(hosts=(1,)), Thaw(hosts=(1,))):
             with pytest.raises(KeyError):
-                real.do(absent)
+                on_daemons.do(absent)
+
+
+def test_a_daemon_that_answers_before_this_run_of_it_is_ready_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [{"message": "daemon ready", "epoch": 1, "time": "2026-01-01T00:00:00+00:00"}]
+    client = SimpleNamespace(call=lambda _method: {"info": {"epoch": 2}}, close=lambda: None)
+    daemon = SimpleNamespace(
+        running=True, socket="", log=lambda _message, epoch: [line for line in lines if line["epoch"] == epoch]
+    )
+    monkeypatch.setattr(real, "Client", lambda *_path, **_options: client)
+    monkeypatch.setattr(Watchers, "add", lambda *_watch: None)
+    with RealStage(5, profile="local", network=Loopback("it is only a test")) as stage:
+        monkeypatch.setattr(stage, "_daemon", lambda _number: daemon)
+        stage._starting.add(3)
+        stage._greet(3)
+        assert stage.running == set()
+        assert stage.observed.born == {}
+        lines.append({"message": "daemon ready", "epoch": 2, "time": datetime.now(UTC).isoformat()})
+        stage._greet(3)
+        assert stage.running == {3}
+        assert stage.observed.born[3] == pytest.approx(time.monotonic(), abs=5.0)
 
 
 def test_a_machine_without_the_tools_or_the_right_says_why_nothing_can_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
