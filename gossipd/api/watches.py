@@ -188,7 +188,7 @@ class Watches:
         else:
             for name, event in news:
                 told += self._member_told(name, event, now=now)
-        if not self._met and self._view.trust(now=now).met:
+        if not self._met and self._view.trust(owners=(), now=now).met:
             self._met = True
             self._view_changed |= bool(self._scopes)
         if self._view_changed:

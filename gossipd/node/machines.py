@@ -113,7 +113,7 @@ class Machines:
         self.guard = Guard(config.guard, catalog=self.catalog, live=self._is_live, mode_of=self._mode_of)
         self.author = Author(me, incarnation.epoch, make_record)
         self.spreader = Spreader(config.gossip, rng=rng, now=now)
-        self.answers = TokenBucket(per_s=config.sync.bytes_per_s, burst=config.sync.bytes_burst, now=now)
+        self.sync_budget = TokenBucket(per_s=config.sync.bytes_per_s, burst=config.sync.bytes_burst, now=now)
 
     def _wire(self, me: NodeId) -> None:
         keyring, cluster = self.keyring, self.cluster
@@ -142,7 +142,7 @@ class Machines:
             initiator=lambda: InitiatorSeal(self.keyring, cluster, self.entropy(SESSION_BYTES), self.seen_streams),
             acceptor=lambda: AcceptorSeal(self.keyring, cluster, self.entropy(SESSION_BYTES), self.seen_streams),
             answer=self._answer_stream,
-            sent=lambda size: self.answers.spend(size, now=self.clock),
+            sent=lambda size: self.sync_budget.spend(size, now=self.clock),
         )
 
     # ---------------------------------------------------------------------------------------------- effects and events
@@ -200,7 +200,7 @@ class Machines:
                 self.journal.guard_changed(event, now=now)
             case SyncFinished() if event.error is None:
                 self.counters.syncs_in_step += not event.changed
-                self.pace.finished(event, left=self.answers.left(now=now), now=now)
+                self.pace.finished(event, left=self.sync_budget.left(now=now), now=now)
                 if event.opened_by_us:
                     self.isolation.heard(now=now)
             case _:
@@ -380,6 +380,6 @@ class Machines:
 
     def _answer_stream(self, message: StreamMessage) -> Machine:
         if isinstance(message, SyncOpen | Fetch):
-            left = self.answers.left(now=self.clock)
+            left = self.sync_budget.left(now=self.clock)
             return SyncAcceptor(self.items, self.lookup, bytes_most=left, begin=self.rng.random())
         raise MalformedPacket(f"{type(message).__name__} opens a stream, expected Ping, SyncOpen or Fetch")

@@ -57,15 +57,13 @@ class Outbound:
         row = self._table.row(effect.target)
         if row is None:
             return None
-        messages: list[Message] = [effect.message] if effect.first is None else [effect.first, effect.message]
-        return self._datagram((row.claim.address,), messages, gossip=row.live, now=now)
+        return self._datagram(row.claim.address, effect, gossip=row.live, now=now)
 
     def send(self, effect: Send, *, now: float) -> SendDatagram:
         """Return the datagram for an address; gossip rides along only if it is the known address of a live member."""
         row = None if effect.member is None else self._table.row(effect.member)
         known = row is not None and row.live and row.claim.address == effect.target
-        messages: list[Message] = [effect.message] if effect.first is None else [effect.first, effect.message]
-        return self._datagram((effect.target,), messages, gossip=known, now=now)
+        return self._datagram(effect.target, effect, gossip=known, now=now)
 
     def spread(self, item: News, *, urgent: bool, now: float) -> None:
         """Queue *item* as news. What does not fit a datagram must come as an Announce.
@@ -105,14 +103,13 @@ class Outbound:
     def _queue(self, item: News) -> Queue:
         return self._spreader.membership if isinstance(item, Claim) else self._spreader.catalog
 
-    def _datagram(
-        self, targets: tuple[Address, ...], messages: Sequence[Message], *, gossip: bool, now: float
-    ) -> SendDatagram:
+    def _datagram(self, target: Address, effect: Tell | Send, *, gossip: bool, now: float) -> SendDatagram:
+        messages: list[Message] = [effect.message] if effect.first is None else [effect.first, effect.message]
         payloads = [encode_message(message) for message in messages]
         if gossip and len(self._spreader):
             room = self._room - sum(map(len, payloads))
             payloads += self._spreader.fill(room, members=len(self._table.live) + 1, now=now)
-        return self._seal(targets, payloads)
+        return self._seal((target,), payloads)
 
     def _seal(self, targets: tuple[Address, ...], payloads: Sequence[bytes]) -> SendDatagram:
         data = self._sealer.seal(join_envelope(self._me, payloads))
