@@ -200,7 +200,8 @@ class Machines:
                 self.journal.guard_changed(event, now=now)
             case SyncFinished() if event.error is None:
                 self.counters.syncs_in_step += not event.changed
-                self.pace.finished(event, left=self.sync_budget.left(now=now), now=now)
+                whole_s = self.sync_budget.wait_s(self.config.sync.bytes_burst, now=now)
+                self.pace.finished(event, whole_s=whole_s, now=now)
                 if event.opened_by_us:
                     self.isolation.heard(now=now)
             case _:

@@ -11,11 +11,10 @@ from tests.builders import BOB, home
 
 SOON_S = LAN.sync.reconnect_interval_s
 LONG_S = LAN.sync.interval_s
-PLENTY = float(LAN.sync.bytes_burst)
 
 
-def a_sync(*, changed: bool) -> SyncFinished:
-    return SyncFinished(stream=1, address=home(BOB), peer=BOB, opened_by_us=True, changed=changed)
+def a_sync(*, changed: bool, opened_by_us: bool = True) -> SyncFinished:
+    return SyncFinished(stream=1, address=home(BOB), peer=BOB, opened_by_us=opened_by_us, changed=changed)
 
 
 def a_pace() -> Pace:
@@ -28,21 +27,34 @@ def test_the_first_sync_falls_anywhere_within_an_interval() -> None:
     assert 0.9 * LONG_S < max(dues) <= LONG_S
 
 
-@pytest.mark.parametrize(("left", "hurry"), [(PLENTY, True), (PLENTY / 2 + 1, True), (PLENTY / 2, False), (0.0, False)])
-def test_after_a_sync_that_changed_something_the_next_comes_soon_and_in_a_hurry_while_little_was_sent(
-    left: float, hurry: bool
+@pytest.mark.parametrize("opened_by_us", [False, True])
+@pytest.mark.parametrize(
+    ("whole_s", "most_s"),
+    [(0.0, HURRY * SOON_S), (HURRY * SOON_S / 2, HURRY * SOON_S), (0.4 * SOON_S, 0.4 * SOON_S), (9 * SOON_S, SOON_S)],
+)
+def test_after_a_sync_that_changed_something_the_next_comes_when_the_budget_is_whole(
+    whole_s: float, most_s: float, opened_by_us: bool
 ) -> None:
     pace = a_pace()
-    pace.finished(a_sync(changed=True), left=left, now=50.0)
-    most_s = SOON_S * (HURRY if hurry else 1.0)
+    pace.finished(a_sync(changed=True, opened_by_us=opened_by_us), whole_s=whole_s, now=50.0)
     assert 0.5 * most_s <= pace.due - 50.0 <= most_s
+
+
+def test_a_sync_that_another_opened_and_that_changed_nothing_postpones_nothing() -> None:
+    pace = a_pace()
+    pace.soon(now=0.0)
+    due = pace.due
+    pace.finished(a_sync(changed=False, opened_by_us=False), whole_s=0.0, now=due - 0.01)
+    assert pace.due == due
+    pace.finished(a_sync(changed=False), whole_s=0.0, now=due)
+    assert pace.due <= due + 2 * SOON_S
 
 
 def test_each_sync_that_changed_nothing_doubles_the_pause_up_to_the_interval() -> None:
     pace = a_pace()
     pace.soon(now=0.0)
     for pause_s in (2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
-        pace.finished(a_sync(changed=False), left=PLENTY, now=50.0)
+        pace.finished(a_sync(changed=False), whole_s=0.0, now=50.0)
         assert 0.5 * pause_s <= pace.due - 50.0 <= pause_s
 
 

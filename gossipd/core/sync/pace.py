@@ -6,7 +6,7 @@ from gossipd.config import SyncConfig
 from gossipd.core.events import SyncFinished
 
 HURRY = 0.1
-"""Part of the pause that is waited in a hurry."""
+"""Least part of the pause that is waited after a sync that changed something."""
 
 
 class Pace:
@@ -22,15 +22,18 @@ class Pace:
         """A sync begins: should it fail, the next is as far away as can be."""
         self.due = now + self._config.interval_s
 
-    def finished(self, event: SyncFinished, *, left: float, now: float) -> None:
-        """A sync succeeded, whoever opened it; *left* bytes of our budget are there.
+    def finished(self, event: SyncFinished, *, whole_s: float, now: float) -> None:
+        """A sync succeeded; our budget of syncs is whole again in *whole_s* seconds if nobody draws on it.
 
-        After one that changed something the next comes in a hurry while we have sent little: then others have, too.
+        After one that changed something the next comes when the budget is whole, but neither at once nor later than
+        `reconnect_interval_s`. One that others opened and that brought us nothing postpones nothing.
         """
+        if not event.changed and not event.opened_by_us:
+            return
         config = self._config
         self._pause_s = min(config.reconnect_interval_s if event.changed else 2 * self._pause_s, config.interval_s)
-        hurry = event.changed and left > config.bytes_burst / 2
-        self.due = now + self._rng.uniform(0.5, 1.0) * self._pause_s * (HURRY if hurry else 1.0)
+        wait_s = min(max(HURRY * self._pause_s, whole_s), self._pause_s) if event.changed else self._pause_s
+        self.due = now + self._rng.uniform(0.5, 1.0) * wait_s
 
     def soon(self, *, now: float) -> None:
         """We may have missed something: sync within `reconnect_interval_s`."""

@@ -60,7 +60,8 @@ LISTED_LEAST = 64
 """Hashes that are listed whatever was sent a moment ago, so that every sync brings something."""
 
 LISTED_LEAST_OF_FEW = 512
-"""The same where at least a sixteenth of the buckets agrees: little is lacking, and soon nobody needs a sync any more."""
+"""The same where at least a sixteenth of the buckets agrees, unless the budget is used up: little is lacking, and an answer in
+full spares several syncs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +273,8 @@ class SyncAcceptor:
         """Return those of the buckets *listed* that are listed in this sync, at least one."""
         first = int(self._begin * len(listed))
         some: list[int] = []
-        room = max(self._listed_most, LISTED_LEAST_OF_FEW if 16 * len(listed) <= 15 * count else LISTED_LEAST)
+        few = 16 * len(listed) <= 15 * count and self._listed_most > 0
+        room = max(self._listed_most, LISTED_LEAST_OF_FEW if few else LISTED_LEAST)
         for bucket in listed[first:] + listed[:first]:
             room -= max(1, len(self._index.digests_in(bucket, count)))
             if some and room < 0:
