@@ -36,24 +36,47 @@ def test_after_a_sync_that_changed_something_the_next_comes_when_the_budget_is_w
     whole_s: float, most_s: float, opened_by_us: bool
 ) -> None:
     pace = a_pace()
+    pace.begun(now=50.0)
     pace.finished(a_sync(changed=True, opened_by_us=opened_by_us), whole_s=whole_s, now=50.0)
     assert 0.5 * most_s <= pace.due - 50.0 <= most_s
 
 
-def test_a_sync_that_another_opened_and_that_changed_nothing_postpones_nothing() -> None:
+@pytest.mark.parametrize(
+    ("opened_by_us", "changed", "every_s"),
+    [
+        (False, True, 0.4 * SOON_S),  # a peer that has news each time
+        (True, True, 0.4 * SOON_S),
+        (True, False, 0.4 * LONG_S),  # a fetch of what was announced and is not given
+        (False, False, 0.01 * SOON_S),
+    ],
+)
+def test_no_syncs_or_fetches_besides_it_postpone_the_next_sync(
+    opened_by_us: bool, changed: bool, every_s: float
+) -> None:
+    pace = a_pace()
+    pace.begun(now=0.0)
+    now = 0.0
+    while now < pace.due and now <= 2 * LONG_S:
+        pace.finished(a_sync(changed=changed, opened_by_us=opened_by_us), whole_s=9 * SOON_S, now=now)
+        now += every_s
+    assert pace.due <= (SOON_S if changed else LONG_S)
+
+
+def test_a_sync_that_another_opened_and_that_changed_nothing_leaves_the_pause_as_it_is() -> None:
     pace = a_pace()
     pace.soon(now=0.0)
-    due = pace.due
-    pace.finished(a_sync(changed=False, opened_by_us=False), whole_s=0.0, now=due - 0.01)
-    assert pace.due == due
-    pace.finished(a_sync(changed=False), whole_s=0.0, now=due)
-    assert pace.due <= due + 2 * SOON_S
+    for _ in range(9):
+        pace.finished(a_sync(changed=False, opened_by_us=False), whole_s=0.0, now=0.0)
+    pace.begun(now=1.0)
+    pace.finished(a_sync(changed=False), whole_s=0.0, now=1.0)
+    assert pace.due <= 1.0 + 2 * SOON_S
 
 
 def test_each_sync_that_changed_nothing_doubles_the_pause_up_to_the_interval() -> None:
     pace = a_pace()
     pace.soon(now=0.0)
     for pause_s in (2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+        pace.begun(now=50.0)
         pace.finished(a_sync(changed=False), whole_s=0.0, now=50.0)
         assert 0.5 * pause_s <= pace.due - 50.0 <= pause_s
 

@@ -6,11 +6,11 @@ from gossipd.config import SyncConfig
 from gossipd.core.events import SyncFinished
 
 HURRY = 0.1
-"""Least part of the pause that is waited after a sync that changed something."""
+"""Part of the pause that whoever may wait less, after a sync that changed something, waits all the same."""
 
 
 class Pace:
-    """`due` is when the next sync is to begin."""
+    """`due` is when the next sync is to begin. It moves later only when one begins: no peer can keep us from ours."""
 
     def __init__(self, config: SyncConfig, *, rng: Random, now: float) -> None:
         self._config = config
@@ -25,15 +25,16 @@ class Pace:
     def finished(self, event: SyncFinished, *, whole_s: float, now: float) -> None:
         """A sync succeeded; our budget of syncs is whole again in *whole_s* seconds if nobody draws on it.
 
-        After one that changed something the next comes when the budget is whole, but neither at once nor later than
-        `reconnect_interval_s`. One that others opened and that brought us nothing postpones nothing.
+        After one that changed something the next comes when the budget is whole, or earlier by up to half of the wait, but
+        neither at once nor later than `reconnect_interval_s`. One that others opened and that brought us nothing counts for
+        nothing.
         """
         if not event.changed and not event.opened_by_us:
             return
         config = self._config
         self._pause_s = min(config.reconnect_interval_s if event.changed else 2 * self._pause_s, config.interval_s)
         wait_s = min(max(HURRY * self._pause_s, whole_s), self._pause_s) if event.changed else self._pause_s
-        self.due = now + self._rng.uniform(0.5, 1.0) * wait_s
+        self.due = min(self.due, now + self._rng.uniform(0.5, 1.0) * wait_s)
 
     def soon(self, *, now: float) -> None:
         """We may have missed something: sync within `reconnect_interval_s`."""
