@@ -10,7 +10,7 @@ from typing import assert_never
 from gossipd.crypto.keyring import Keyring
 from gossipd.records import Service
 from simulations.asking import Deregister, Hosts, Register, SetHealth, UseKeys, named
-from simulations.network import GroupCut, Link, OneWayCut, RingCut
+from simulations.network import GroupCut, Link, OneWayCut, RingCut, check_probabilities
 from simulations.world import World
 
 __all__ = (
@@ -162,6 +162,9 @@ class Lose:
     hosts: Hosts
     incoming: float
     outgoing: float
+
+    def __post_init__(self) -> None:
+        check_probabilities(incoming=self.incoming, outgoing=self.outgoing)
 
     def __str__(self) -> str:
         return (

@@ -37,7 +37,7 @@ class HostSettings:
     """What every host of a world is like at birth."""
 
     cpu_s: float = 0.000_05
-    """Seconds of processor for one datagram, and for each 1,400 bytes of a stream: one thing at a time, the rest waits. Source:
+    """Seconds of processor for one datagram, and for each 1,448 bytes of a stream: one thing at a time, the rest waits. Source:
     `papers.md` section 3."""
     receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES
     nic_bytes_per_s: float = 125e6

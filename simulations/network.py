@@ -29,7 +29,8 @@ def kernel_bytes(data_bytes: int) -> int:
     return SKB_BYTES + room
 
 
-def _probability(**values: float) -> None:
+def check_probabilities(**values: float) -> None:
+    """Raise ValueError for one that is not from 0 to 1."""
     for name, value in values.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name}={value!r}, expected a probability from 0 to 1")
@@ -47,7 +48,7 @@ class Burst:
     """Loss while in the bad state; in the good one the link's own holds."""
 
     def __post_init__(self) -> None:
-        _probability(begins=self.begins, ends=self.ends, loss=self.loss)
+        check_probabilities(begins=self.begins, ends=self.ends, loss=self.loss)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class Link:
     """How much may wait for that bandwidth, in seconds of it; the rest is lost."""
 
     def __post_init__(self) -> None:
-        _probability(loss=self.loss, duplicate=self.duplicate, reorder=self.reorder)
+        check_probabilities(loss=self.loss, duplicate=self.duplicate, reorder=self.reorder)
         for name in ("delay_s", "jitter_s", "reorder_s", "bytes_per_s", "backlog_s"):
             value = getattr(self, name)
             if not value >= 0 or (name == "bytes_per_s" and not value > 0):
@@ -256,7 +257,7 @@ class Network:
 
     def set_loss(self, host: int, *, incoming: float, outgoing: float) -> None:
         """Let *host* lose that part of what it receives and of what it sends, on top of its links' losses."""
-        _probability(incoming=incoming, outgoing=outgoing)
+        check_probabilities(incoming=incoming, outgoing=outgoing)
         self.loss_in[host], self.loss_out[host] = incoming, outgoing
         self.lossy_hosts = any(self.loss_in) or any(self.loss_out)
 

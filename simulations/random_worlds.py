@@ -337,7 +337,10 @@ def _read(text: str, nodes: int) -> Any:
         field, _, value = pair.partition("=")
         if field not in types or field in values:
             raise ValueError(f"{pair!r} in {text!r}, expected each once: {', '.join(types)}")
-        values[field] = _parsed(types[field], value, nodes if field in _HOST_FIELDS else None)
+        try:
+            values[field] = _parsed(types[field], value, nodes if field in _HOST_FIELDS else None)
+        except ValueError as error:
+            raise ValueError(f"{pair!r} in {text!r}: {error}") from None
     try:
         return kind(**values)
     except TypeError:

@@ -17,6 +17,7 @@ from simulations import sweep
 from simulations.experiments import EXPERIMENTS
 from simulations.experiments.command import MADE_BY, perform
 from simulations.experiments.result import Settings
+from simulations.options import make_folder, processes
 
 PAGE = "report.html"
 
@@ -180,10 +181,18 @@ def run_all(budget: str, folder: Path, *, jobs: int) -> None:
     type=click.Choice(list(SWEEP_SEEDS)),
     help="First run everything: short, about 25 minutes of one core; full, about 15 hours of one. Default: what is there.",
 )
-@click.option("--jobs", type=int, default=-1, show_default=True, help="Processes, with --budget; -1 for one a core.")
+@click.option(
+    "--jobs",
+    type=int,
+    callback=processes,
+    default=-1,
+    show_default=True,
+    help="Processes, with --budget; -1 for one a core.",
+)
 def command(out: Path, budget: str | None, jobs: int) -> None:
     """Put every table and plot in the folder on one page, OUT/report.html."""
     if budget is not None:
+        make_folder(out)
         run_all(budget, out, jobs=jobs)
     try:
         text = page(out)

@@ -3,6 +3,7 @@
 Checkers are apart from stories: every story is watched by all of them (`checkers.standard`).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,10 @@ class Run:
     """Let time pass."""
 
     seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seconds < math.inf:
+            raise ValueError(f"seconds={self.seconds!r}, expected 0 or more, and finite")
 
     def __str__(self) -> str:
         return f"run {self.seconds:g} s"

@@ -14,6 +14,7 @@ from joblib import Parallel, delayed, parallel_config  # type: ignore[import-unt
 from simulations import random_worlds
 from simulations.experiments.result import Table
 from simulations.experiments.tables import as_text, write_csv
+from simulations.options import make_folder, processes
 from simulations.replay import Replay
 from simulations.scenarios import STORIES
 from simulations.steps import play, world_of
@@ -79,6 +80,11 @@ def connected(backend: str, scheduler: str | None) -> AbstractContextManager[Any
     if backend != "dask":
         if scheduler is not None:
             raise click.UsageError(f"--scheduler goes with --backend dask, not {backend}")
+        if backend == "ray":
+            try:
+                import_module("ray.util.joblib").register_ray()
+            except ImportError:
+                raise click.UsageError("--backend ray needs ray: pip install ray") from None
         return _nothing()
     try:
         client_type = import_module("dask.distributed").Client
@@ -155,7 +161,9 @@ def _tellable(stories: Sequence[str], nodes: int) -> None:
 @click.option(
     "--nodes", type=click.IntRange(1, NODES_MAX), default=16, show_default=True, help="Random worlds have 4 to 10."
 )
-@click.option("--jobs", type=int, default=-1, show_default=True, help="Processes; -1 for one a core.")
+@click.option(
+    "--jobs", type=int, callback=processes, default=-1, show_default=True, help="Processes; -1 for one a core."
+)
 @click.option("--backend", type=click.Choice(BACKENDS), default="loky", show_default=True, help="joblib's backend.")
 @click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster; default: one of this machine's own.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("build/lab"), show_default=True)
@@ -173,13 +181,13 @@ def command(
     chosen = _chosen(stories)
     _tellable(chosen, nodes)
     cells = [(story, nodes, seed) for story in chosen for seed in range(first_seed, first_seed + seeds)]
-    click.echo(f"{len(cells)} worlds on {backend}")
+    make_folder(out)
     with connected(backend, scheduler):
+        click.echo(f"{len(cells)} worlds on {backend}")
         runs = sweep(cells, jobs=jobs, backend=backend)
     table = summary(runs)
     text = "\n".join([as_text(table), *failures(runs)])
     click.echo(text)
-    out.mkdir(parents=True, exist_ok=True)
     write_csv(table, out)
     (out / "sweep.txt").write_text(text + "\n", encoding="utf-8")
     sys.exit(1 if any(run.failed for run in runs) else 0)

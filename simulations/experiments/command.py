@@ -8,6 +8,7 @@ from simulations.experiments import EXPERIMENTS
 from simulations.experiments.again import heal
 from simulations.experiments.result import Result, Settings
 from simulations.experiments.tables import as_text, write_csv
+from simulations.options import make_folder, processes
 
 MADE_BY = "made by "
 """How the text of an experiment begins."""
@@ -49,7 +50,9 @@ def perform(name: str, settings: Settings) -> list[Path]:
     "--seeds", type=click.IntRange(min=1), help="Worlds for each cell; default: what the experiment deems enough."
 )
 @click.option("--first-seed", type=int, default=1, show_default=True)
-@click.option("--jobs", type=int, default=-1, show_default=True, help="Processes; -1 for one a core.")
+@click.option(
+    "--jobs", type=int, callback=processes, default=-1, show_default=True, help="Processes; -1 for one a core."
+)
 @click.option("--quick", is_flag=True, help="Only show that it runs; the figures mean nothing.")
 @click.option("--short", is_flag=True, help="As usual, but without worlds that take minutes.")
 @click.option("--full", is_flag=True, help="The whole grid: hours.")
@@ -61,6 +64,7 @@ def experiment(
         settings = Settings(out=out, quick=quick, short=short, full=full, seeds=seeds, first_seed=first_seed, jobs=jobs)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    make_folder(out)
     click.echo(f"{name}: {EXPERIMENTS[name].title}")
     click.echo("written: " + ", ".join(map(str, perform(name, settings))))
 

@@ -19,6 +19,7 @@ from gossipd.config import PRESETS, ProtocolConfig
 from simulations.experiments import result
 from simulations.experiments.command import MADE_BY
 from simulations.experiments.tables import as_text, write_csv
+from simulations.options import make_folder
 from simulations.reality import networks
 from simulations.reality.compare import ENOUGH, TAIL, UNLIKELY, rows, table
 from simulations.reality.networks import Bridged, Loopback
@@ -56,6 +57,7 @@ def command(daemons: int, profile: str, trials: str, seeds: int, seed: int, once
     unknown = [name for name in chosen if name not in TRIALS]
     if unknown or len(set(chosen)) < len(chosen):
         raise click.UsageError(f"trials {trials!r}, expected some of, each once: {','.join(TRIALS)}")
+    make_folder(out)
     why_not = networks.why_not(os.environ)
     given = {"daemons": daemons, "profile": profile, "trials": trials, "seeds": seeds, "seed": seed, "out": out}
     arguments = [NAME, *(f"--{name}={value}" for name, value in given.items()), *(["--once"] if once else [])]

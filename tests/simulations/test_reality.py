@@ -205,6 +205,7 @@ def test_a_machine_without_the_tools_or_the_right_says_why_nothing_can_be_cut(mo
         (["--trials", "crash,boil"], "trials 'crash,boil', expected some of"),
         (["--trials", "crash,crash"], "expected some of, each once"),
         (["--seeds", "0"], "x>=1"),
+        (["--out", "/dev/null/lab"], "--out /dev/null/lab: Not a directory"),
     ],
 )
 def test_bad_input_starts_nothing(arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,19 @@ def test_a_line_that_says_no_run_is_refused(line: str) -> None:
         (["run", "halves", "--nodes", "3"], "nodes=3, expected at least 4"),
         (["run", "halves", "--nodes", "0"], "0 is not in the range"),
         (["replay", "halves", "nodes=0", "seed=1"], "nodes=0, expected 1 to"),
+        (["replay", "random@Ground:loss=-1", "nodes=4", "seed=1"], "loss=-1.0, expected a probability from 0 to 1"),
+        (["replay", "random@Ground:loss=much", "nodes=4", "seed=1"], "'loss=much' in 'Ground:loss=much'"),
+        (
+            ["replay", "random@Ground+Lose:hosts=1:incoming=-0.5:outgoing=0", "nodes=4", "seed=1"],
+            "incoming=-0.5, expected a probability from 0 to 1",
+        ),
+        (["replay", "random@Ground+Run:seconds=inf", "nodes=4", "seed=1"], "seconds=inf, expected 0 or more"),
+        (["heal", "bridge", "--nodes", "3"], "nodes=3, expected at least 6"),
+        (["heal", "halves", "--cut-s", "nan"], "--cut-s nan, expected a finite number"),
+        (["experiment", "load", "--jobs", "0"], "0, expected 1 or more, or -1"),
+        (["experiment", "load", "--out", "/dev/null/lab"], "--out /dev/null/lab: Not a directory"),
+        (["report", "--budget", "short", "--out", "/dev/null/lab"], "--out /dev/null/lab: Not a directory"),
+        (["report", "--jobs", "0"], "0, expected 1 or more, or -1"),
     ],
 )
 def test_bad_input_gets_a_clear_error(arguments: list[str], told: str) -> None:

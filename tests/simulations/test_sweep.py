@@ -52,6 +52,8 @@ def test_the_exit_status_says_whether_all_held(
         (["--nodes", "3"], "nodes=3, expected at least 4"),
         (["--seeds", "0"], "0 is not in the range"),
         (["--scheduler", "tcp://10.0.0.1:8786"], "--scheduler goes with --backend dask"),
+        (["--jobs", "0"], "0, expected 1 or more, or -1"),
+        (["--out", "/dev/null/lab"], "--out /dev/null/lab: Not a directory"),
     ],
 )
 def test_bad_input_gets_a_clear_error(arguments: list[str], told: str) -> None:
@@ -60,10 +62,11 @@ def test_bad_input_gets_a_clear_error(arguments: list[str], told: str) -> None:
     assert told in result.output
 
 
-def test_a_missing_dask_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_dask(name: str) -> None:
+@pytest.mark.parametrize(("backend", "needed"), [("dask", r"dask\.distributed"), ("ray", "ray")])
+def test_a_missing_library_is_said_in_one_sentence(backend: str, needed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_it(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(sweep, "import_module", without_dask)
-    with pytest.raises(click.UsageError, match=r"needs dask.distributed: pip install"):
-        sweep.connected("dask", None)
+    monkeypatch.setattr(sweep, "import_module", without_it)
+    with pytest.raises(click.UsageError, match=f"needs {needed}: pip install"):
+        sweep.connected(backend, None)
