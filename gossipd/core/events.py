@@ -121,6 +121,8 @@ class SyncFinished:
     bytes_sent: int = 0
     changed: bool = False
     """Whether it changed anything here: what is received may be refused."""
+    fetch: bool = False
+    """Whether we only fetched what was announced, and compared nothing."""
     error: str | None = None
 
 

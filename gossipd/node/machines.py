@@ -199,7 +199,7 @@ class Machines:
             case GuardChanged():
                 self.journal.guard_changed(event, now=now)
             case SyncFinished() if event.error is None:
-                self.counters.syncs_in_step += not event.changed
+                self.counters.syncs_in_step += not (event.changed or event.fetch)
                 whole_s = self.sync_budget.wait_s(self.config.sync.bytes_burst, now=now)
                 self.pace.finished(event, whole_s=whole_s, now=now)
                 if event.opened_by_us:

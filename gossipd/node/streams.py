@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gossipd.core.deadlines import Deadlines
 from gossipd.core.events import TO_OURSELVES, SyncFinished
-from gossipd.core.sync.session import SyncStep
+from gossipd.core.sync.session import SyncFetcher, SyncStep
 from gossipd.errors import MalformedPacket, OversizedPacket, OwnStream, PeerError
 from gossipd.ids import Address, NodeId
 from gossipd.limits import STREAM_BYTES_MAX, STREAM_FRAME_BYTES_MAX, STREAMS_INBOUND_MAX, STREAMS_OUTBOUND_MAX
@@ -274,6 +274,7 @@ class Streams:
             bytes_received=stream.bytes_received,
             bytes_sent=stream.bytes_sent,
             changed=stream.changed,
+            fetch=isinstance(stream.machine, SyncFetcher),
             error=error,
         )
         self._counters.syncs_completed += error is None

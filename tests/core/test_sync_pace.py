@@ -13,8 +13,8 @@ SOON_S = LAN.sync.reconnect_interval_s
 LONG_S = LAN.sync.interval_s
 
 
-def a_sync(*, changed: bool, opened_by_us: bool = True) -> SyncFinished:
-    return SyncFinished(stream=1, address=home(BOB), peer=BOB, opened_by_us=opened_by_us, changed=changed)
+def a_sync(*, changed: bool, opened_by_us: bool = True, fetch: bool = False) -> SyncFinished:
+    return SyncFinished(stream=1, address=home(BOB), peer=BOB, opened_by_us=opened_by_us, changed=changed, fetch=fetch)
 
 
 def a_pace() -> Pace:
@@ -70,6 +70,13 @@ def test_a_sync_that_another_opened_and_that_changed_nothing_leaves_the_pause_as
     pace.begun(now=1.0)
     pace.finished(a_sync(changed=False), whole_s=0.0, now=1.0)
     assert pace.due <= 1.0 + 2 * SOON_S
+
+
+def test_a_fetch_of_what_was_announced_brings_no_sync_nearer() -> None:
+    pace = a_pace()
+    pace.begun(now=0.0)
+    pace.finished(a_sync(changed=True, fetch=True), whole_s=0.0, now=0.0)
+    assert pace.due == LONG_S
 
 
 def test_each_sync_that_changed_nothing_doubles_the_pause_up_to_the_interval() -> None:

@@ -200,16 +200,16 @@ def test_an_answer_of_few_bytes_lists_few_and_syncs_of_few_make_equal_too() -> N
     assert rounds > 10
 
 
-def test_where_little_differs_one_sync_makes_equal_if_any_bytes_are_left() -> None:
+def test_where_little_differs_a_listed_hash_costs_eight_bytes_and_one_sync_makes_equal() -> None:
     one, other = crowd(owners=50, each=20), crowd(owners=50, each=20)
     owner = NodeId("node-7")
     other.merge(*(a_record(f"service-{n}", owner=owner, seq=n + 21, content=web(f"service-{n}")) for n in range(8)))
-    sync(one, other, bytes_most=1.0)
+    sync(one, other, bytes_most=8 * 512.0)
     assert one.state() == other.state()
 
 
-@pytest.mark.parametrize(("bytes_most", "syncs"), [(1.0, 3), (0.0, 30)])
-def test_whoever_lacks_dozens_catches_up_in_a_few_syncs_if_any_bytes_are_left_and_in_small_steps_if_not(
+@pytest.mark.parametrize(("bytes_most", "syncs"), [(8 * 512.0, 3), (0.0, 30)])
+def test_whoever_lacks_dozens_catches_up_in_a_few_syncs_if_bytes_are_left_and_in_small_steps_if_not(
     bytes_most: float, syncs: int
 ) -> None:
     one, other = crowd(owners=50, each=20), crowd(owners=50, each=20)

@@ -324,6 +324,8 @@ def test_a_record_too_large_for_a_datagram_is_fetched_by_everybody() -> None:
     net.do(nodes[0], nodes[0].register(service, holder=KEPT, now=net.now)[1])
     took = net.run_until(lambda: all(instances(node, net.now) for node in nodes), within_s=5)
     assert took < 1
+    fetches = [me for _, me, event in net.events if isinstance(event, SyncFinished) and event.fetch and event.changed]
+    assert sorted(fetches) == sorted(node.me for node in nodes[1:])
 
 
 def test_equal_seeds_and_equal_input_give_byte_equal_histories() -> None:

@@ -27,9 +27,9 @@ class Pace:
 
         After one that changed something the next comes when the budget is whole, or earlier by up to half of the wait, but
         neither at once nor later than `reconnect_interval_s`. One that others opened and that brought us nothing counts for
-        nothing.
+        nothing, and so does a fetch: it says nothing of what else we lack.
         """
-        if not event.changed and not event.opened_by_us:
+        if event.fetch or not (event.changed or event.opened_by_us):
             return
         config = self._config
         self._pause_s = min(config.reconnect_interval_s if event.changed else 2 * self._pause_s, config.interval_s)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from gossipd.core.catalog.store import RECORD_OVERHEAD_BYTES
-from gossipd.core.items import ItemIndex
+from gossipd.core.items import DIGEST_BYTES, ItemIndex
 from gossipd.core.sync.digest import differing, join_hashes, split_hashes, sync_open
 from gossipd.errors import MalformedPacket
 from gossipd.limits import (
@@ -52,16 +52,12 @@ SENT_BYTES_MAX = STREAM_BYTES_MAX * 7 // 8
 """Estimated bytes of items sent in one sync: the rest of what a stream may carry is for hashes and frames. Past it the
 sync ends early and well, and the next one goes on from there."""
 
-
-LISTED_BYTES = 24
-"""Estimated bytes that a listed hash costs: itself, and often an item for it."""
+LISTED_BYTES = 64
+"""Estimated bytes that a listed hash costs: itself, and mostly an item for it. It is reckoned as itself alone where a sixteenth of
+the buckets agrees, since then most hashes in the others agree as well."""
 
 LISTED_LEAST = 64
 """Hashes that are listed whatever was sent a moment ago, so that every sync brings something."""
-
-LISTED_LEAST_OF_FEW = 512
-"""The same where at least a sixteenth of the buckets agrees, unless the budget is used up: little is lacking, and an answer in
-full spares several syncs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +223,7 @@ class SyncAcceptor:
     ) -> None:
         """List what may cost *bytes_most*, from buckets *begin* of the way round, 0 to 1: the next sync lists others."""
         self._index = index
-        self._listed_most = bytes_most / LISTED_BYTES
+        self._bytes_most = bytes_most
         self._begin = begin
         self._outbox = _Outbox(lookup, sent_bytes_max)
         self._asked = _Inbox()
@@ -273,8 +269,8 @@ class SyncAcceptor:
         """Return those of the buckets *listed* that are listed in this sync, at least one."""
         first = int(self._begin * len(listed))
         some: list[int] = []
-        few = 16 * len(listed) <= 15 * count and self._listed_most > 0
-        room = max(self._listed_most, LISTED_LEAST_OF_FEW if few else LISTED_LEAST)
+        each = DIGEST_BYTES if 16 * len(listed) <= 15 * count else LISTED_BYTES
+        room = max(self._bytes_most / each, LISTED_LEAST)
         for bucket in listed[first:] + listed[:first]:
             room -= max(1, len(self._index.digests_in(bucket, count)))
             if some and room < 0:
