@@ -101,8 +101,8 @@ class SyncConfig:
     timeout_s: float = 10.0
     """Seconds that a stream may take to connect, and then may stay without progress."""
     bytes_per_s: float = 12_000.0
-    """Bytes a second on average that syncs may cost us; past it our answers list less of what differs, and later syncs the rest.
-    Whoever holds nothing gets everything at once."""
+    """Bytes a second on average that syncs may cost us; past it our answers list less of what differs, and our next sync waits
+    for the rest of it, at most reconnect_interval_s. Whoever holds nothing gets everything at once."""
     bytes_burst: int = 8_000
     """Bytes of it at once after a quiet time."""
     reconnect_interval_s: float = 1.0
