@@ -281,8 +281,8 @@ class Discovery(BaseDiscovery):
         """Make *opened* the connection."""
         opened.settimeout(None)
         for option, most_s in ((socket.SO_RCVTIMEO, QUIET_S), (socket.SO_SNDTIMEO, self._timeout_s)):
-            whole = int(most_s)
-            opened.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, int((most_s - whole) * 1e6)))
+            microseconds = max(1, round(most_s * 1e6))  # 0 is for ever
+            opened.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", *divmod(microseconds, 1_000_000)))
         with self._writing:  # or what others ask now would overtake what is registered again
             with self._lock:
                 said = self._session.opened(now=time.monotonic())

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -153,6 +154,13 @@ def test_the_first_use_says_that_there_is_no_daemon_and_the_patient_wait_for_it(
         with a_daemon(tmp_path / "s"):
             assert client.call("info")["info"]["name"] == "ann"
             assert not client.stale
+
+
+def test_a_timeout_below_a_microsecond_is_not_for_ever(tmp_path: Path) -> None:
+    mine, theirs = socket.socketpair()
+    with mine, theirs, a_client(tmp_path / "s", timeout_s=1e-9, patient=True) as client:
+        client._begin(mine)
+        assert mine.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, 16) != bytes(16)
 
 
 def test_waiting_for_an_instance_holds_nobody_else(tmp_path: Path) -> None:
