@@ -77,7 +77,7 @@ class GossipConfig:
     """Seconds that fresh news waits for company before it is pushed."""
     eager_fanout: int = 4
     """Members told at once: the two ring neighbours, and this many less two at random."""
-    bytes_per_s: float = 24_000.0
+    bytes_per_s: float = 22_000.0
     """Bytes of news a second on average, in pushes, ticks and probes; past it only ticks go on."""
     bytes_burst: int = 8_000
     """Bytes of it at once after a quiet time; 0: nothing is pushed. No debt is above it, so below 1,400 x eager_fanout more is sent
@@ -103,7 +103,7 @@ class SyncConfig:
     bytes_per_s: float = 12_000.0
     """Bytes a second on average that syncs may cost us; past it our answers list less of what differs, and our next sync waits
     for the rest of it, at most reconnect_interval_s. Whoever holds nothing gets everything at once."""
-    bytes_burst: int = 8_000
+    bytes_burst: int = 6_000
     """Bytes of it at once after a quiet time."""
     reconnect_interval_s: float = 1.0
     """Seconds between tries to reach a dead peer or a seed; all members together try each dead peer about once in it."""

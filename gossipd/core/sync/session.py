@@ -56,7 +56,7 @@ LISTED_BYTES = 64
 """Estimated bytes that a listed hash costs: itself, and mostly an item for it. It is reckoned as itself alone where a sixteenth of
 the buckets agrees, since then most hashes in the others agree as well."""
 
-LISTED_LEAST = 64
+LISTED_LEAST = 32
 """Hashes that are listed whatever was sent a moment ago, so that every sync brings something."""
 
 
