@@ -3,7 +3,8 @@
 Rows merge by `precedence`, so order and duplicates do not matter. Departs, for that reason: a suspect or dead claim about a name
 that we do not know is kept (memberlist ignores it, rules 13 and 17); that the forgotten do not come back is ensured by the age that
 travels with a verdict, and by the epoch. A sync's "dead" about a member that lives here only raises suspicion (rule 27), and the
-member is told at once: after a cut there are many of these, and their refutations shall overtake the doubts.
+member is told at once: after a cut there are many of these, and their refutations shall overtake the doubts. About a suspect it
+makes an accuser of the verdict's author, or of whom we sync with: two of them end the suspicion of whoever missed the verdict.
 """
 
 import math
@@ -143,17 +144,18 @@ class Table:
         if row is None:
             return self._meet(claim, source=source, how=how, now=now)
         asked: list[Effect] = []
-        if how == "sync" and claim.status is Status.DEAD and row.live and supersedes(claim, row.claim):
+        told_dead = how == "sync" and claim.status is Status.DEAD and row.live and supersedes(claim, row.claim)
+        if told_dead:
             claim = replace(claim, status=Status.SUSPECT, age_s=0)
             if self._config.probe.buddy:
                 ping = Ping(sequence=UNAWAITED, target=claim.member)
                 asked = [Send(target=row.claim.address, message=ping, first=claim)]
         if not supersedes(claim, row.claim):
-            confirms = claim.status is row.claim.status is Status.SUSPECT and claim.incarnation == row.claim.incarnation
-            accuser = self.rows.get(claim.accuser)
-            known = accuser is not None and accuser.live  # invented names must not hurry the verdict
-            if confirms and known and self.suspicions.confirm(claim.member, claim.accuser):
-                return [Spread(item=claim, urgent=False)]
+            if claim.status is row.claim.status is Status.SUSPECT and claim.incarnation == row.claim.incarnation:
+                if self._confirm(claim.member, claim.accuser):
+                    return [Spread(item=claim, urgent=False)]
+                if told_dead:  # whoever heard the verdict names the same accuser; whoever missed it would wait alone
+                    self._confirm(claim.member, source)
             return []
         before = row.claim
         self._put(claim, now=now, changed=claim.status is not before.status)
@@ -266,6 +268,11 @@ class Table:
         self.own = claim
         self._put(claim, now=now, changed=claim.status is not before)
         return [Spread(item=claim), self._changed(claim, before, source=self.me, how=how)]
+
+    def _confirm(self, member: NodeId, accuser: NodeId) -> bool:
+        row = self.rows.get(accuser)
+        known = row is not None and row.live  # invented names must not hurry the verdict
+        return known and self.suspicions.confirm(member, accuser)
 
     def _time_suspicion(self, claim: Claim, *, now: float) -> None:
         if claim.status is Status.SUSPECT:

@@ -10,6 +10,7 @@ from gossipd.core.effects import Effect, Report, Send, Spread
 from gossipd.core.events import EpochRaised, MemberChanged, NameConflict
 from gossipd.core.items import ItemIndex, claim_check
 from gossipd.core.membership.awareness import Awareness
+from gossipd.core.membership.suspicion import suspicion_timeout_s
 from gossipd.core.membership.table import SETTLED_S, TWIN_NOTICE_S, UNAWAITED, Table
 from gossipd.ids import Incarnation, NodeId
 from gossipd.limits import AGE_S_MAX, INTEGER_MAX, MEMBERS_MAX
@@ -335,6 +336,27 @@ def test_whom_a_sync_calls_dead_is_asked_at_once_for_doubts_shall_not_overtake_r
         Spread(item=suspect, urgent=False),
     ]
     assert not any(isinstance(effect, Send) for effect in told(table, a_claim(BOB, DEAD, accuser=CAT), how="sync"))
+
+
+def test_who_missed_a_verdict_need_not_suspect_alone_to_the_end_when_two_peers_call_the_suspect_dead() -> None:
+    """All who heard a verdict name the same accuser; a sync that adds no accuser counts whom it came from."""
+    table = a_table(*(a_claim(member) for member in (BOB, CAT, DAN, EVE)), now=0.0)
+    told(table, a_claim(BOB, SUSPECT, accuser=CAT), now=1.0)
+    verdict = a_claim(BOB, DEAD, accuser=CAT)
+    for source in (CAT, DAN, DAN, NodeId("nobody")):
+        assert told(table, verdict, source=source, how="sync", now=2.0) == []
+    assert table.suspicions.accusers(BOB) == (CAT, DAN)
+    told(table, verdict, source=EVE, how="sync", now=2.0)
+    assert (status(table), table.next_deadline()) == (SUSPECT, 1.0 + suspicion_timeout_s(5, interval_s=1.0))
+    assert changes(table.handle_timer(now=table.next_deadline())) == [(BOB, SUSPECT, DEAD)]
+
+
+@pytest.mark.parametrize("how", ["sync", "gossip"])
+def test_who_only_passes_on_a_doubt_is_no_accuser(how: str) -> None:
+    table = a_table(*(a_claim(member) for member in (BOB, CAT, DAN, EVE)), now=0.0)
+    told(table, a_claim(BOB, SUSPECT, accuser=CAT), now=1.0)
+    told(table, a_claim(BOB, SUSPECT, accuser=CAT), source=DAN, how=how, now=2.0)
+    assert table.suspicions.accusers(BOB) == (CAT,)
 
 
 def test_of_the_unknown_dead_a_sync_is_no_news_but_gossip_is() -> None:
