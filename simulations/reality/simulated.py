@@ -33,9 +33,6 @@ STATUSES = {Status.ALIVE: ALIVE, Status.SUSPECT: SUSPECT, Status.DEAD: FAILED, S
 CPU_S = HostSettings().cpu_s
 """Processor time of a datagram or a timer: the lab's own figure."""
 
-BATCH_S = 0.01
-"""Changes so close together are sent on and told as one."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
@@ -43,10 +40,10 @@ class Machine:
 
     cores: int
     told_s: float
-    """Mean processor time of records that change together: to send them on and to tell them to a watch, which is read on the
+    """Mean processor time of records that one input changes: to send them on and to tell them to a watch, which is read on the
     same machine. Drawn from an exponential distribution, since others use the processors too. All else takes CPU_S."""
     member_s: float
-    """The same of a member that changes, with what it publishes."""
+    """The same of members that one input changes, with what they publish."""
     link: Link
     """From one daemon to another, with the wait for a processor that others use, but without CPU_S."""
     local_s: tuple[float, ...]
@@ -85,11 +82,11 @@ class SharedCores(Watcher):
         self._machine = machine
         self._rng = rng
         self._charged: dict[int, float] = {}
-        """When a change last took time of each host."""
+        """When an input that changed something last took time of each host."""
 
     def on_event(self, host: Host, event: Event) -> None:
         now = self.world.now
-        fresh = now - self._charged.get(host.number, -BATCH_S) >= BATCH_S
+        fresh = self._charged.get(host.number) != now
         mean_s = self._machine.member_s if isinstance(event, MemberChanged) else self._machine.told_s
         if isinstance(event, MemberChanged | RecordChanged) and mean_s and fresh:
             self._charged[host.number] = now

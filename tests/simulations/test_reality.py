@@ -13,6 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from gossipd.config import LOCAL
+from gossipd.core.events import MemberChanged
+from gossipd.ids import Address, Incarnation, NodeId
+from gossipd.records import Status
 from simulations.faults import Block, Crash, Cut, Freeze, Heal, Register, Thaw
 from simulations.network import Link
 from simulations.reality import networks, real
@@ -21,7 +24,7 @@ from simulations.reality.compare import Row, at_least, rows, table
 from simulations.reality.networks import Loopback
 from simulations.reality.observed import ALIVE, FAILED, NEVER, SUSPECT, Observed
 from simulations.reality.real import RealStage
-from simulations.reality.simulated import CPU_S, Machine, SimulatedStage, link_of, simulate
+from simulations.reality.simulated import CPU_S, Machine, SharedCores, SimulatedStage, link_of, simulate
 from simulations.reality.sockets import Watchers
 from simulations.reality.trials import TRIALS, Play, Samples, hosts_of
 from simulations.world import World
@@ -31,6 +34,19 @@ MACHINE = Machine(cores=2, told_s=0.000_5, member_s=0.001, link=Link(delay_s=0.0
 
 def a_row(real: list[float], simulated: list[float]) -> Row:
     return Row(what="crash", unit="s", real=real, simulated=simulated)
+
+
+def a_change(member: NodeId) -> MemberChanged:
+    return MemberChanged(
+        member=member,
+        before=Status.DEAD,
+        after=Status.ALIVE,
+        incarnation=Incarnation(1, 1),
+        address=Address("10.0.0.1", 7946),
+        accuser=member,
+        source=member,
+        how="gossip",
+    )
 
 
 def test_a_belief_counts_from_when_it_last_became_so() -> None:
@@ -147,6 +163,20 @@ def test_hosts_on_shared_cores_wait_for_each_other() -> None:
     )
     key = ("register: known everywhere", "s")
     assert np.median(slow.taken[key]) > 2 * np.median(quick.taken[key])
+
+
+def test_what_one_input_changes_costs_once_and_what_the_next_one_changes_costs_again() -> None:
+    world = World(2, seed=1, config=LOCAL)
+    cores = SharedCores(MACHINE, Random(1))
+    world.watch(cores)
+    host, row = world.hosts[0], a_change(world.hosts[1].name)
+    cores.on_event(host, row)
+    once = host.busy_until
+    cores.on_event(host, row)
+    assert host.busy_until == once > 0.0
+    world.run(0.001)
+    cores.on_event(host, row)
+    assert host.busy_until > max(once, 0.001)
 
 
 def test_the_same_steps_are_values_on_both_stages_and_what_one_cannot_do_it_says() -> None:
