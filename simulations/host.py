@@ -37,8 +37,8 @@ class HostSettings:
     """What every host of a world is like at birth."""
 
     cpu_s: float = 0.000_05
-    """Seconds of processor for one datagram, and for each 1,448 bytes of a stream: one thing at a time, the rest waits. Source:
-    `papers.md` section 3."""
+    """Seconds of processor for one datagram, and for each 1,448 bytes of a stream: one thing at a time, the rest waits. A
+    daemon takes about as much for each packet of a burst."""
     receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES
     nic_bytes_per_s: float = 125e6
     """What the interface sends: 1 Gb/s."""

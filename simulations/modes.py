@@ -1,6 +1,7 @@
 """SWIM, Lifeguard and what lies between as switches of the one core, so that their ratios are fair.
 
-Source: `papers.md` section 2. What cannot be switched is listed in NOT_SWITCHED: it stays on in every mode.
+Source: Lifeguard (Dadgar, Phillips, Currey, DSN 2018), sections 3 and 4. What cannot be switched is listed in NOT_SWITCHED: it
+stays on in every mode.
 """
 
 import math

@@ -25,4 +25,4 @@ EXPERIMENTS: dict[str, Experiment] = {
     "uniform-loss": uniform_loss.EXPERIMENT,
     "cuts": cuts.EXPERIMENT,
 }
-"""By name, in the order of `papers.md` section 9; cuts is ours."""
+"""By name; cuts is ours."""

@@ -1,6 +1,6 @@
 """E6: Rapid's asymmetric faults: 1 % of the members lose 80 % of what comes in or goes out, or hear nothing for 20 s of every 40.
 
-`papers.md` section 3 (Suresh et al., USENIX ATC 2018), n = 1,000, 10 faulty. A member that answers a fifth of what it is asked can
+Suresh et al., USENIX ATC 2018: n = 1,000, 10 faulty. A member that answers a fifth of what it is asked can
 be held for alive or dead; what Rapid asks for is that all say the same and stay with it. Rapid decides by consensus; we do not.
 """
 

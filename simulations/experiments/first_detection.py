@@ -1,6 +1,6 @@
 """E3: how long until somebody suspects a crashed member, against the number of members, in both phase models.
 
-SWIM section 5, figure 3a; `papers.md` sections 0 and 1. Thousands of crashes are measured in one world: a member "crashes" by
+SWIM section 5, figure 3a. Thousands of crashes are measured in one world: a member "crashes" by
 answering nothing (`measure.MuteNode`) until a prober accuses it, and the accusation goes no further. All probers stay. Members
 take turns, at times drawn beforehand: a turn that waited for the last verdict would prefer certain moments of a round, and a
 victim that came back too soon would be accused by a probe of its former silence. `true_crash` crashes for real.
@@ -180,7 +180,7 @@ def _table(found: Found, sizes: Sequence[int], worlds: Mapping[Key, int]) -> Tab
         notes=(
             "[D] for free-running p99 is 5.5 T and p99.9 is 7.8 T; median 1.69 T.",
             "[D] derived: lists shuffled once a round, all rounds begun together: a little sooner than "
-            "targets drawn afresh each period, 1 / (1 - (1 - 1/(n-1))^(n-1)), which is 1.55 at n = 16 as in papers.md.",
+            "targets drawn afresh each period, 1 / (1 - (1 - 1/(n-1))^(n-1)), which is 1.55 at n = 16.",
         ),
     )
 

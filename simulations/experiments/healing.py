@@ -89,7 +89,7 @@ SHAPES: dict[str, Callable[[int], Shape]] = {
     "flapping": _flapping,
     "30 % loss across": _lossy,
 }
-"""The shapes of papers.md section 4."""
+"""The ways to be cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """E1: members that are alive and declared dead all the same, while some of them stall: SWIM, Lifeguard's parts, gossipd.
 
-Lifeguard (Dadgar, Phillips, Currey, DSN 2018), table IV; `papers.md` section 2. C members stall for D and run for I, over and over
+Lifeguard (Dadgar, Phillips, Currey, DSN 2018), table IV. C members stall for D and run for I, over and over
 and all at once. The lists of D and I are recalled, not found. They stall in one of three ways:
 
 - stuck: sends and receives stall, and who waits for one does nothing else, as memberlist's goroutines: one probe and one tick of

@@ -1,6 +1,6 @@
 """E7: messages and bytes of each member, idle, under churn and while ten crash, against the number of members.
 
-SWIM's load is flat: 2.0 messages sent per member and period (section 1 of `papers.md`), bytes as Rapid's Table 2 counts them: per
+SWIM's load is flat: 2.0 messages sent per member and period (figure 2 of its paper), bytes as table 2 of Rapid's counts them: per
 process and second. Headers are counted: 28 bytes a datagram, 40 a segment of a stream.
 """
 

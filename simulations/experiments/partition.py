@@ -1,6 +1,6 @@
 """E2: partition and heal: how soon who is cut off knows it, and how soon all is one again.
 
-`papers.md` section 4; no measured heal time of a SWIM-family system at 100 members or more was found, so the goals are ours. Every
+No measured heal time of a SWIM-family system at 100 members or more was found, so the goals are ours. Every
 world is warm; catalogs are written on both sides before and during the cut, and every checker looks on.
 """
 

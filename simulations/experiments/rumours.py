@@ -1,6 +1,7 @@
 """E5: how one piece of news spreads: rounds until everybody knows, Serf's curve, the cost, and gossipd's eager pushes beside it.
 
-`papers.md` sections 0 and 5. A registration changes at a random member; probes, which carry news too, and syncs are all but off.
+Limits are Pittel's (1987) and Karp's (FOCS 2000), the curve is Serf's convergence simulator's. A registration changes at a
+random member; probes, which carry news too, and syncs are all but off.
 A round is one gossip tick, 0.2 s: whoever hears something sends it on one tick later, so ticks go in step without being told to.
 """
 
@@ -49,7 +50,7 @@ GIVE_UP_S = 12.0
 
 EXPECTED_ROUNDS = {(30, 0.0): 4.3, (128, 0.0): 6.0, (1_000, 0.0): 8.2, (10_000, 0.0): 10.5}
 EXPECTED_ROUNDS |= {(1_000, 0.25): 9.9, (1_000, 0.5): 13.3, (10_000, 0.25): 12.9, (10_000, 0.5): 17.3}
-"""Mean rounds until all know, push with fanout 3 and no cap [S]; for 25 and 50 % as `papers.md` section 0."""
+"""Mean rounds until all know, push with fanout 3 and no cap [S]; the last four lose 25 and 50 %."""
 
 _QUIET = replace(
     LAN,

@@ -1,7 +1,7 @@
 """E4: how long a crash goes unnoticed: until the first member declares it dead, and until the last does.
 
-`papers.md` section 2: ``t_first = wait + T + Min`` with the wait of free-running phases. A few members at a time crash for real:
-the machine is gone, until everybody has given it up and some seconds have passed; then it restarts.
+Derived: ``t_first = wait + T + Min``, the wait as in `first_detection` with free-running phases. A few members at a time crash
+for real: the machine is gone, until everybody has given it up and some seconds have passed; then it restarts.
 
 "Lifeguard" wants three further accusers to shrink a suspicion to its least at every alpha, as the paper does (K = 3). "memberlist"
 wants alpha - 2, as its code and gossipd's do: as many at alpha 5, none at alpha 2, where every suspicion is as short

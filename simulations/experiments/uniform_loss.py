@@ -1,6 +1,6 @@
 """E9: packets are lost everywhere alike: whom that makes suspect, and who is declared dead for it.
 
-SWIM section 5, figure 4 (17 members join one by one, 10 % loss); `papers.md` sections 0, 1 and 9. A probe of a live member fails
+SWIM section 5, figure 4 (17 members join one by one, 10 % loss). A probe of a live member fails
 with probability ``(1 - q^2)(1 - q^4)^k``, where q is the chance of a packet to arrive and k the number of helpers.
 """
 

@@ -1,6 +1,6 @@
 """Rules of the papers that are no switches of the core, put onto a node when it is made. None of them is in the daemon.
 
-SWIM's are of Das et al. (2002), sections 3.2, 4.1, 4.2 and 5; Lifeguard's of Dadgar et al. (2018), section 3.2; see `papers.md`.
+SWIM's are of Das et al. (2002), sections 3.2, 4.1, 4.2 and 5; Lifeguard's of Dadgar et al. (2018), section 3.2.
 """
 
 import math
