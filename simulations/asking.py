@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gossipd.checks import Check, Tcp
-from gossipd.records import Health
+from gossipd.records import Health, Service
+from gossipd.validation import check_service
+from simulations.network import check_amounts
 
 Hosts = tuple[int, ...]
 
@@ -31,6 +33,15 @@ class Register:
     port: int = 8080
     checked_every_s: float | None = None
     """Interval of a check that brings what `SetHealth` said last, passing before; None: it has none."""
+
+    def __post_init__(self) -> None:
+        check_service(self.instance())
+        check_amounts(checked_every_s=self.checked_every_s)
+        if self.checked_every_s == 0:
+            raise ValueError("checked_every_s=0, expected more than 0")
+
+    def instance(self) -> Service:
+        return Service(name=self.service, id=self.id, port=self.port)
 
     def checks(self) -> tuple[Check, ...]:
         if self.checked_every_s is None:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from gossipd.crypto.keyring import Keyring
-from gossipd.records import Service
 from simulations.asking import Deregister, Hosts, Register, SetHealth, UseKeys, named
-from simulations.network import GroupCut, Link, OneWayCut, RingCut, check_probabilities
+from simulations.network import GroupCut, Link, OneWayCut, RingCut, check_amounts, check_probabilities
 from simulations.world import World
 
 __all__ = (
@@ -67,6 +66,9 @@ class Freeze:
     hosts: Hosts
     for_s: float | None = None
 
+    def __post_init__(self) -> None:
+        check_amounts(for_s=self.for_s)
+
     def __str__(self) -> str:
         return f"freeze {named(self.hosts)}{_lasting(self.for_s)}"
 
@@ -85,6 +87,9 @@ class Block:
 
     hosts: Hosts
     for_s: float | None = None
+
+    def __post_init__(self) -> None:
+        check_amounts(for_s=self.for_s)
 
     def __str__(self) -> str:
         return f"block the sockets of {named(self.hosts)}{_lasting(self.for_s)}"
@@ -126,6 +131,9 @@ class CutRing:
     reach: int
     name: str = "ring"
 
+    def __post_init__(self) -> None:
+        check_amounts(reach=self.reach)
+
     def __str__(self) -> str:
         return f"let everybody hear only the {self.reach} next on either side of a ring"
 
@@ -139,6 +147,9 @@ class Flap:
     healed_s: float
     times: int
     name: str = "flap"
+
+    def __post_init__(self) -> None:
+        check_amounts(cut_s=self.cut_s, healed_s=self.healed_s, times=self.times)
 
     def __str__(self) -> str:
         groups = " from ".join(named(group) for group in self.groups)
@@ -195,6 +206,9 @@ class SlowDown:
     hosts: Hosts
     cpu_s: float | None
 
+    def __post_init__(self) -> None:
+        check_amounts(cpu_s=self.cpu_s)
+
     def __str__(self) -> str:
         pace = "as quick as others" if self.cpu_s is None else f"take {self.cpu_s * 1e3:g} ms for each datagram"
         return f"let {named(self.hosts)} {pace if self.cpu_s is not None else 'be ' + pace}"
@@ -204,6 +218,9 @@ class SlowDown:
 class SlowDisk:
     hosts: Hosts
     disk_s: float
+
+    def __post_init__(self) -> None:
+        check_amounts(disk_s=self.disk_s)
 
     def __str__(self) -> str:
         return f"let the disks of {named(self.hosts)} take {self.disk_s:g} s"
@@ -215,6 +232,9 @@ class SetClockBack:
 
     hosts: Hosts
     by_s: float
+
+    def __post_init__(self) -> None:
+        check_amounts(by_s=self.by_s)
 
     def __str__(self) -> str:
         return f"set the wall clocks of {named(self.hosts)} back by {self.by_s:g} s"
@@ -345,7 +365,7 @@ def _to_commands(world: World, fault: Register | Deregister | SetHealth | UseKey
     for number in fault.hosts:
         match fault:
             case Register():
-                world.register(number, Service(name=fault.service, id=fault.id, port=fault.port), checks=fault.checks())
+                world.register(number, fault.instance(), checks=fault.checks())
             case Deregister():
                 world.deregister(number, fault.id)
             case SetHealth():

@@ -36,6 +36,13 @@ def check_probabilities(**values: float) -> None:
             raise ValueError(f"{name}={value!r}, expected a probability from 0 to 1")
 
 
+def check_amounts(**values: float | None) -> None:
+    """Raise ValueError for one that is negative or without end; None is "not given"."""
+    for name, value in values.items():
+        if value is not None and not 0 <= value < math.inf:
+            raise ValueError(f"{name}={value!r}, expected 0 or more, and finite")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
     """Gilbert and Elliott's two states: loss comes in runs. Moves are drawn once a packet."""

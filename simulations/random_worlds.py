@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from random import Random
 from typing import Any, Protocol, TypeVar, get_type_hints
 
+from gossipd.limits import LIVE_RECORDS_PER_OWNER_MAX
 from simulations import faults
 from simulations.faults import Hosts
 from simulations.host import HostSettings, WakeOrder
@@ -53,6 +54,10 @@ class Ground:
     timers_first: bool = False
     """Who was frozen wakes to its timers before its datagrams, unlike the daemon."""
     services: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.services <= LIVE_RECORDS_PER_OWNER_MAX:
+            raise ValueError(f"services={self.services}, expected 0 to {LIVE_RECORDS_PER_OWNER_MAX}")
 
     def __str__(self) -> str:
         place = "twelve cities" if self.far else "one place"

@@ -3,7 +3,6 @@
 Checkers are apart from stories: every story is watched by all of them (`checkers.standard`).
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ from simulations.checkers import Bounds, standard
 from simulations.conditions import Condition, agree
 from simulations.faults import Fault
 from simulations.host import HostSettings
-from simulations.network import Topology
+from simulations.network import Topology, check_amounts
 from simulations.watching import Violation, Watcher
 from simulations.world import World
 
@@ -29,8 +28,7 @@ class Run:
     seconds: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seconds < math.inf:
-            raise ValueError(f"seconds={self.seconds!r}, expected 0 or more, and finite")
+        check_amounts(seconds=self.seconds)
 
     def __str__(self) -> str:
         return f"run {self.seconds:g} s"
