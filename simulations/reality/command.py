@@ -57,6 +57,8 @@ def command(daemons: int, profile: str, trials: str, seeds: int, seed: int, once
     unknown = [name for name in chosen if name not in TRIALS]
     if unknown or len(set(chosen)) < len(chosen):
         raise click.UsageError(f"trials {trials!r}, expected some of, each once: {','.join(TRIALS)}")
+    if out.resolve().is_relative_to(networks.HIDDEN):
+        raise click.UsageError(f"--out {out}, expected a folder outside {networks.HIDDEN}, which the namespaces hide")
     make_folder(out)
     why_not = networks.why_not(os.environ)
     given = {"daemons": daemons, "profile": profile, "trials": trials, "seeds": seeds, "seed": seed, "out": out}
@@ -100,7 +102,6 @@ class Check:
         worlds = result.spread(result.Settings(), partial(_world, nodes=self.daemons, once=self.once), cells)
         compared = rows(real, worlds)
         made = table(compared, [*notes, *self._notes(played)])
-        out.mkdir(parents=True, exist_ok=True)
         write_csv(made, out)
         outside = [row.what for row in compared if not row.good]
         verdicts = "\n".join(str(row.verdict()) for row in compared)

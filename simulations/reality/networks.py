@@ -16,6 +16,9 @@ INSIDE = "GOSSIPD_LAB_INSIDE"
 
 TOOLS = ("unshare", "nsenter", "ip", "mount")
 
+HIDDEN = "/run"
+"""Empty in our namespaces, and gone with them: what is there outside is not seen, and holds what is temporary."""
+
 COMMAND_S = 30.0
 """Longest that a command here may take."""
 
@@ -75,7 +78,7 @@ class Bridged(Loopback):
         return PORT
 
     def through(self, number: int) -> Sequence[str]:
-        return ("nsenter", f"--net=/run/netns/n{number}")
+        return ("nsenter", f"--net={HIDDEN}/netns/n{number}")
 
     def cut(self, groups: Sequence[Hosts]) -> None:
         """Let only those who share a group hear each other. Raises: ValueError unless each host is in exactly one."""
@@ -109,12 +112,12 @@ def enter(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     There /run is an empty file system of ours, and holds all temporary files. Raises: OSError.
     """
     if INSIDE in environ:
-        for line in ("mount -t tmpfs -o mode=0755 tmpfs /run", "mkdir /run/netns", "ip link set lo up"):
+        for line in (f"mount -t tmpfs -o mode=0755 tmpfs {HIDDEN}", f"mkdir {HIDDEN}/netns", "ip link set lo up"):
             _done(_run(line.split()))
         return
     command = [*_unshare(), sys.executable, "-m", "simulations", *arguments]
     sys.stdout.flush()
-    os.execvpe(command[0], command, {**environ, INSIDE: "1", "TMPDIR": "/run"})
+    os.execvpe(command[0], command, {**environ, INSIDE: "1", "TMPDIR": HIDDEN})
 
 
 def _unshare() -> list[str]:

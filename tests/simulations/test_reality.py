@@ -235,6 +235,7 @@ def test_a_machine_without_the_tools_or_the_right_says_why_nothing_can_be_cut(mo
         (["--trials", "crash,boil"], "trials 'crash,boil', expected some of"),
         (["--trials", "crash,crash"], "expected some of, each once"),
         (["--seeds", "0"], "x>=1"),
+        (["--out", "/run/lab"], "--out /run/lab, expected a folder outside /run"),
         (["--out", "/dev/null/lab"], "--out /dev/null/lab: Not a directory"),
     ],
 )
