@@ -55,6 +55,11 @@ def test_bursts_lose_runs_of_packets_with_the_length_and_the_part_of_the_model()
     assert sum(lost) / runs == pytest.approx(10, rel=0.1)
 
 
+def test_a_burst_loses_the_part_that_it_says_of_what_falls_into_it() -> None:
+    network = a_network(Link(burst=Burst(begins=0.1, ends=0.1, loss=0.4)))
+    assert lost_part(network) == pytest.approx(0.5 * 0.4, abs=0.02)
+
+
 def test_bandwidth_spaces_packets_and_loses_what_waits_too_long() -> None:
     network = a_network(Link(delay_s=0, jitter_s=0, bytes_per_s=1_000, backlog_s=0.25))
     assert [network.transit(0, 1, 100, 0.0) for _ in range(5)] == pytest.approx([0.1, 0.2, 0.3, math.inf, math.inf])
