@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gossipd.checks import Check, Tcp
+from gossipd.limits import KEYS_MAX
 from gossipd.records import Health, Service
 from gossipd.validation import check_service
 from simulations.network import check_amounts
@@ -81,6 +82,11 @@ class UseKeys:
 
     hosts: Hosts
     keys: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        different = {key for key in self.keys if 0 <= key < 256}
+        if not 1 <= len(self.keys) == len(different) <= KEYS_MAX:
+            raise ValueError(f"keys={self.keys!r}, expected 1 to {KEYS_MAX} different numbers from 0 to 255")
 
     def __str__(self) -> str:
         others = "".join(f", open with {key}" for key in self.keys[1:])

@@ -22,8 +22,8 @@ def parse(line: str) -> Replay:
     name, *pairs = line.split() or [""]
     fields: dict[str, str] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if key not in ("nodes", "seed", "history") or not equals or key in fields:
+        key, _, value = pair.partition("=")
+        if key not in ("nodes", "seed", "history") or not value or key in fields:
             raise ValueError(f"{pair!r}, expected nodes=N seed=S and perhaps history=HASH")
         fields[key] = value
     if not name or "nodes" not in fields or "seed" not in fields:

@@ -32,7 +32,10 @@ def test_a_replay_line_is_read_as_it_was_written() -> None:
     assert parse(str(replay)) == replay
 
 
-@pytest.mark.parametrize("line", ["", "halves", "halves nodes=x seed=1", "halves nodes=3 seed=1 colour=red"])
+@pytest.mark.parametrize(
+    "line",
+    ["", "halves", "halves nodes=x seed=1", "halves nodes=3 seed=1 colour=red", "halves nodes=3 seed=1 history="],
+)
 def test_a_line_that_says_no_run_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse(line)
@@ -64,6 +67,8 @@ def test_a_line_that_says_no_run_is_refused(line: str) -> None:
             ["replay", "random@Ground+Register:hosts=1:checked_every_s=0", "nodes=4", "seed=1"],
             "checked_every_s=0, expected more than 0",
         ),
+        (["replay", "random@Ground+UseKeys:hosts=1:keys=", "nodes=4", "seed=1"], "keys=(), expected 1 to 8 different"),
+        (["replay", "random@Ground+UseKeys:hosts=1:keys=0,256", "nodes=4", "seed=1"], "numbers from 0 to 255"),
         (
             ["replay", "random@Ground+Flap:groups=0/1:cut_s=1:healed_s=1:times=-2", "nodes=4", "seed=1"],
             "times=-2, expected 0 or more",
