@@ -5,6 +5,8 @@ Checkers are apart from stories: every story is watched by all of them (`checker
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from traceback import extract_tb
 
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.node.node import Node
@@ -147,7 +149,9 @@ def play(
             telling(f"{world.now:9.3f} s  wait until all agree, at most {story.settle_s:g} s")
             settled = world.run_until(lambda: agree(world), within_s=story.settle_s)
     except Exception as error:
-        world.fail("node", f"raised {type(error).__name__}: {error}")
+        place = extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        world.fail("node", f"raised {type(error).__name__}: {error} ({where}, in {place.name})")
     world.finish()
     return Outcome(
         violations=world.violations,

@@ -225,6 +225,13 @@ def test_the_same_story_passes_without_the_bug(checker: str, node_type: type[Nod
     assert tell(steps, Node).violations == []
 
 
+def test_what_a_node_raises_is_told_with_its_place() -> None:
+    (violation,) = tell([Run(seconds=3)], Raising).violations
+    assert "AssertionError: planted" in violation.what
+    assert "(test_planted.py, line " in violation.what
+    assert violation.what.endswith(", in handle_timer)")
+
+
 def test_two_stories_told_in_one_process_do_not_meet() -> None:
     steps: list[Step] = [Run(seconds=3), Restart(hosts=(3,)), Run(seconds=5)]
     assert tell(steps, Node) == tell(steps, Node)
