@@ -1,6 +1,7 @@
 """What several of the lab's commands are told in the same way, and refuse before they have worked for hours."""
 
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import click
 
@@ -13,8 +14,10 @@ def processes(_context: click.Context, _option: click.Parameter, jobs: int) -> i
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder of results. Raises: click.UsageError if that is impossible."""
+    """Make the folder of results. Raises: click.UsageError if that is impossible, or nothing can be written there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise click.UsageError(f"--out {out}: {error.strerror}") from None

@@ -67,7 +67,7 @@ def _title(name: str) -> str:
 
 
 def _command(name: str, text: str) -> str:
-    """Return the command that made *text*, which says so in its first line; a sweep's, or another's, is told by its name."""
+    """Return the command that made *text*, which says so in its first line; if it does not, it is told by its name."""
     first = text.partition("\n")[0]
     if first.startswith(MADE_BY):
         return first.removeprefix(MADE_BY)
@@ -194,12 +194,14 @@ def command(out: Path, budget: str | None, jobs: int) -> None:
     if budget is not None:
         make_folder(out)
         run_all(budget, out, jobs=jobs)
+    path = out / PAGE
     try:
         text = page(out)
+        path.write_text(text, encoding="utf-8")
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    path = out / PAGE
-    path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from None
     click.echo(f"written: {path}, {len(text):,} characters")
 
 

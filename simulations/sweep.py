@@ -12,6 +12,7 @@ import click
 from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped]
 
 from simulations import random_worlds
+from simulations.experiments.command import MADE_BY
 from simulations.experiments.result import Table
 from simulations.experiments.tables import as_text, write_csv
 from simulations.options import make_folder, processes
@@ -189,7 +190,9 @@ def command(
     text = "\n".join([as_text(table), *failures(runs)])
     click.echo(text)
     write_csv(table, out)
-    (out / "sweep.txt").write_text(text + "\n", encoding="utf-8")
+    of = "" if stories is None else f" --stories {stories}"
+    made_by = f"{MADE_BY}python -m simulations sweep{of} --seeds {seeds} --first-seed {first_seed} --nodes {nodes}"
+    (out / "sweep.txt").write_text(f"{made_by}\n\n{text}\n", encoding="utf-8")
     sys.exit(1 if any(run.failed for run in runs) else 0)
 
 

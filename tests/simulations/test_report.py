@@ -124,6 +124,13 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     assert "holds no results" in refused.output
 
 
+def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (a_folder(tmp_path) / "report.html").mkdir()
+    refused = CliRunner().invoke(report.command, ["--out", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "report.html: Is a directory" in refused.output
+
+
 def test_the_command_writes_the_page(tmp_path: Path) -> None:
     group = click.Group()
     report.register(group)

@@ -43,6 +43,8 @@ def test_the_exit_status_says_whether_all_held(
     assert result.exit_code == status, result.output
     assert result.output.startswith("4 worlds on loky")
     assert (tmp_path / "sweep.csv").exists()
+    made_by = "made by python -m simulations sweep --stories halves,random --seeds 2 --first-seed 1 --nodes 16\n"
+    assert (tmp_path / "sweep.txt").read_text(encoding="utf-8").startswith(made_by)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ def test_the_exit_status_says_whether_all_held(
         (["--scheduler", "tcp://10.0.0.1:8786"], "--scheduler goes with --backend dask"),
         (["--jobs", "0"], "0, expected 1 or more, or -1"),
         (["--out", "/dev/null/lab"], "--out /dev/null/lab: Not a directory"),
+        (["--out", "/proc"], "--out /proc: "),
     ],
 )
 def test_bad_input_gets_a_clear_error(arguments: list[str], told: str) -> None:
