@@ -265,7 +265,7 @@ class EventsTellAll(Watcher):
 
 
 class QueuesBounded(Watcher):
-    """Nothing that grows in a node is above its limit, each second; `longest` remembers how far each got."""
+    """What grows in a node with what others send is within its limit, each second; `longest` remembers how far each got."""
 
     def __init__(self) -> None:
         self.longest: dict[str, int] = {}

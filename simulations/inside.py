@@ -16,13 +16,26 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gossipd.core.catalog.store import Store
 from gossipd.core.events import MemberChanged, RecordChanged
 from gossipd.core.items import ItemIndex, claim_digest
+from gossipd.core.membership.rejoin import KNOCKS_MAX
 from gossipd.core.membership.table import Row
 from gossipd.crypto.keyring import Keyring
 from gossipd.crypto.packet import Keys
 from gossipd.crypto.seal import Opener, _Session
 from gossipd.errors import MalformedPacket, PeerError
 from gossipd.ids import Address, NodeId
-from gossipd.limits import MESSAGES_PER_DATAGRAM_MAX, PAYLOAD_BYTES_MAX, QUEUE_MESSAGES_MAX, REPLAY_WINDOW
+from gossipd.limits import (
+    CATALOG_BYTES_MAX,
+    MEMBERS_MAX,
+    MESSAGES_PER_DATAGRAM_MAX,
+    OPEN_PROBES_MAX,
+    PAYLOAD_BYTES_MAX,
+    QUEUE_MESSAGES_MAX,
+    RECORDS_MAX,
+    REPLAY_WINDOW,
+    SESSIONS_MAX,
+    STREAMS_INBOUND_MAX,
+    STREAMS_OUTBOUND_MAX,
+)
 from gossipd.node.inbound import Inbound
 from gossipd.node.journal import Journal
 from gossipd.node.machines import Machines
@@ -105,15 +118,19 @@ def state(node: Node, owner: str, id: str) -> State | None:
 
 
 def queue_lengths(node: Node) -> dict[str, tuple[int, int]]:
-    """Return length and limit of everything that grows in *node* with what others send."""
+    """Return length and limit of what grows in *node* with what others send; shares of one owner are not looked at."""
     m = node._m
     return {
         "membership news": (len(m.spreader.membership), QUEUE_MESSAGES_MAX),
         "catalog news": (len(m.spreader.catalog), QUEUE_MESSAGES_MAX),
-        "relayed probes": (len(m.relays._open), 512),
-        "knocks": (len(m.rejoin._knocks), 64),
-        "streams": (len(m.streams._open), 96),
+        "relayed probes": (len(m.relays._open), OPEN_PROBES_MAX),
+        "knocks": (len(m.rejoin._knocks), KNOCKS_MAX),
+        "streams": (len(m.streams._open), STREAMS_INBOUND_MAX + STREAMS_OUTBOUND_MAX),
         "suspicions": (len(m.table.suspicions), len(m.table.rows)),
+        "members": (len(m.table.rows), MEMBERS_MAX),
+        "sessions": (len(m.opener._sessions), SESSIONS_MAX),
+        "records": (len(m.catalog), RECORDS_MAX),
+        "bytes of the catalog": (m.catalog.bytes, CATALOG_BYTES_MAX),
     }
 
 

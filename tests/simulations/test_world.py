@@ -13,6 +13,7 @@ from gossipd.core.items import ItemIndex
 from gossipd.core.membership.awareness import Awareness
 from gossipd.core.membership.table import Table
 from gossipd.ids import NodeId
+from gossipd.limits import MEMBERS_MAX, RECORDS_MAX, SESSIONS_MAX
 from gossipd.records import Service
 from simulations import inside
 from simulations.beliefs import ALIVE, DEAD
@@ -231,3 +232,14 @@ def test_hosts_and_probabilities_out_of_range_are_refused() -> None:
         Link(loss=-0.1)
     with pytest.raises(ValueError, match="disk_s"):
         HostSettings(disk_s=-1)
+
+
+def test_the_checker_of_queues_sees_what_a_node_holds() -> None:
+    world = a_world(hosts=6)
+    world.run(20)
+    node = world.hosts[2].node
+    assert node is not None
+    seen = inside.queue_lengths(node)
+    assert seen["members"] == (6, MEMBERS_MAX)
+    assert seen["sessions"] == (5, SESSIONS_MAX)
+    assert seen["records"] == (2 * 6, RECORDS_MAX)
