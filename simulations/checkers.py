@@ -32,8 +32,8 @@ class Bounds:
     bytes_over_s: int = 10
     agree: bool = True
     """Whether all are to agree at the end."""
-    judge_deaths: bool = True
-    """Whether no healthy member may be declared dead."""
+    deaths: bool = True
+    """Whether anybody at all, cut off or hindered too, may be declared dead."""
 
 
 def impaired(watcher: Watcher, host: Host, *, within_s: float = AFTERMATH_S) -> bool:
@@ -70,6 +70,14 @@ class NoFalseDeath(Watcher):
         side = [other for other in world.hosts if other.up and reaches(other.number, host.number)]
         if all(reaches(other.number, subject.number) and reaches(subject.number, other.number) for other in side):
             world.fail("no false death", f"{host.name} declared {event.member} dead, which is well and on its side")
+
+
+class NobodyDies(Watcher):
+    """Nobody is declared dead, whoever it is: for stories in which no verdict is due."""
+
+    def on_event(self, host: Host, event: Event) -> None:
+        if isinstance(event, MemberChanged) and event.after is Status.DEAD:
+            self.world.fail("nobody dies", f"{host.name} holds {event.member} for dead, by {event.how}")
 
 
 class NoFalseIsolation(Watcher):
@@ -311,6 +319,7 @@ class BytesBounded(Watcher):
 def standard(bounds: Bounds) -> list[Watcher]:
     """Return a new one of each, as *bounds* say."""
     checkers: list[Watcher] = [
+        NoFalseDeath(),
         NoFalseIsolation(),
         NobodyAliveStaysDead(bounds.dead_for_s),
         NoResurrection(),
@@ -318,8 +327,8 @@ def standard(bounds: Bounds) -> list[Watcher]:
         EventsTellAll(),
         QueuesBounded(),
     ]
-    if bounds.judge_deaths:
-        checkers.append(NoFalseDeath())
+    if not bounds.deaths:
+        checkers.append(NobodyDies())
     if bounds.agree:
         checkers.append(AllAgreeAtTheEnd())
     if bounds.bytes_per_s < math.inf:

@@ -11,7 +11,7 @@ def story(nodes: int, for_s: float = 30.0) -> Story:
     awake, asleep = split(nodes, 9, 1)
     everybody = (*awake, *asleep)
     return Story(
-        about="A tenth is frozen, wakes, accuses nobody and is back everywhere within 2 s; the same with blocked sockets.",
+        about="A tenth is frozen, wakes, accuses nobody and is back everywhere within 2 s; with blocked sockets, within 10 s.",
         steps=(
             Run(seconds=10),
             Freeze(hosts=asleep, for_s=for_s),

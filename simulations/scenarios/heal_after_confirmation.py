@@ -1,4 +1,4 @@
-"""The cut ends when each side has declared the other dead, every single one."""
+"""The cut ends when the larger side has declared all of the smaller dead; which may know by then that it is the one cut off."""
 
 from simulations.beliefs import ALIVE, DEAD
 from simulations.conditions import AllAgree, AllBelieve
@@ -10,7 +10,7 @@ from simulations.steps import Expect, Run, Story
 def story(nodes: int, cut_s: float = 90.0) -> Story:
     left, right = split(nodes, 7, 3)
     return Story(
-        about="Seven against three tenths, all verdicts passed: the knocking finds the other side, whatever its size.",
+        about="Seven against three tenths, the verdicts of the larger side all passed: the knocking finds the other side.",
         steps=(
             Run(seconds=5),
             Cut(groups=(left, right)),

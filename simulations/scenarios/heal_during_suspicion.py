@@ -1,5 +1,6 @@
 """The cut ends while both sides still only suspect each other."""
 
+from simulations.checkers import Bounds
 from simulations.conditions import AllAgree, NobodyAccuses
 from simulations.faults import Cut, Heal
 from simulations.sides import split
@@ -10,6 +11,7 @@ def story(nodes: int, cut_s: float = 4.0) -> Story:
     left, right = split(nodes, 1, 1)
     return Story(
         about="A short cut: accusations are refuted after the heal, and nobody is declared dead.",
+        bounds=Bounds(deaths=False),
         steps=(
             Run(seconds=5),
             Cut(groups=(left, right)),

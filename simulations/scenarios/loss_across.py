@@ -1,5 +1,6 @@
 """A bad line between two halves, rather than none."""
 
+from simulations.checkers import Bounds
 from simulations.conditions import AllAgree, NobodyAccuses
 from simulations.faults import SetLink
 from simulations.network import Burst, Link
@@ -13,6 +14,7 @@ def story(nodes: int) -> Story:
     bursts = Link(loss=0.01, burst=Burst(begins=0.02, ends=0.1))
     return Story(
         about="30 % of what crosses the middle is lost, then bursts of ten packets: nobody is declared dead for it.",
+        bounds=Bounds(deaths=False),
         steps=(
             Run(seconds=5),
             SetLink(link=bad, sources=left, targets=right),

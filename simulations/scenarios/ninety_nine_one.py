@@ -17,7 +17,7 @@ def story(nodes: int, cut_s: float = 60.0) -> Story:
             Expect(condition=Isolated(hosts=few), within_s=5),
             Run(seconds=cut_s),
             Expect(condition=AllBelieve(subjects=few, status=DEAD, observers=most)),
-            Expect(condition=NobodyAccuses(subjects=most, observers=most)),
+            Expect(condition=NobodyAccuses(subjects=most)),
             Heal(),
             Expect(condition=AllAgree(), within_s=5),
             Expect(condition=Isolated(hosts=few, isolated=False), within_s=10),

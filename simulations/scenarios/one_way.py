@@ -21,6 +21,7 @@ def story(nodes: int, cut_s: float = 60.0) -> Story:
             Run(seconds=20),
             CutOneWay(sources=most, targets=few),
             Run(seconds=cut_s),
+            Expect(condition=AllBelieve(subjects=few, status=DEAD, observers=most)),
             Heal(),
             Expect(condition=AllAgree(), within_s=20),
             Run(seconds=25),

@@ -1,5 +1,6 @@
 """Everybody is restarted, a few at a time."""
 
+from simulations.checkers import Bounds
 from simulations.conditions import AllAgree, NobodyAccuses
 from simulations.faults import Crash, Restart
 from simulations.sides import at_least
@@ -16,6 +17,7 @@ def story(nodes: int) -> Story:
     everybody = tuple(range(nodes))
     return Story(
         about="An upgrade: a tenth at a time is down for a second. Nobody is declared dead, and no instance is lost.",
+        bounds=Bounds(deaths=False),
         steps=(
             *steps,
             Expect(condition=AllAgree(), within_s=15),

@@ -17,6 +17,7 @@ from gossipd.node.actions import Action, SendDatagram
 from gossipd.node.node import Node
 from gossipd.records import Claim, Record, Status
 from gossipd.wire.messages import Ack, Ping
+from simulations.checkers import Bounds
 from simulations.faults import Crash, Cut, Deregister, Heal, Register, Restart, SetLink
 from simulations.network import LAN_LINK
 from simulations.steps import Outcome, Run, Step, Story, play, world_of
@@ -223,6 +224,14 @@ def test_the_same_story_passes_without_the_bug(checker: str, node_type: type[Nod
     assert node_type is not Node
     assert checker
     assert tell(steps, Node).violations == []
+
+
+@pytest.mark.parametrize("deaths", [False, True])
+def test_where_nobody_may_die_a_crash_that_is_found_is_a_violation(deaths: bool) -> None:
+    steps = (Run(seconds=3), Crash(hosts=(4,)), Run(seconds=30))
+    story = Story(about="Somebody dies.", steps=steps, bounds=Bounds(deaths=deaths))
+    found = {violation.checker for violation in play(story, world_of(story, nodes=NODES, seed=1)).violations}
+    assert found == (set() if deaths else {"nobody dies"})
 
 
 def test_what_a_node_raises_is_told_with_its_place() -> None:
