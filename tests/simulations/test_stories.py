@@ -4,6 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from simulations.__main__ import main
+from simulations.faults import SetClockBack
 from simulations.replay import Replay, parse
 from simulations.scenarios import STORIES
 from simulations.steps import play, world_of
@@ -17,6 +18,12 @@ def test_a_story_passes_all_checkers(name: str, nodes: int, seed: int) -> None:
     line = Replay(name=name, nodes=nodes, seed=seed, history_hash=outcome.history_hash)
     assert outcome.violations == [], f"replay: python -m simulations replay {line}"
     assert outcome.settled_s is not None
+
+
+def test_a_mass_restart_of_hosts_enough_for_a_clock_to_be_set_back_passes() -> None:
+    story = STORIES["mass_restart"](20)
+    assert any(isinstance(step, SetClockBack) and step.hosts for step in story.steps)
+    assert play(story, world_of(story, nodes=20, seed=3)).violations == []
 
 
 @pytest.mark.parametrize("name", list(STORIES))
