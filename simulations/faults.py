@@ -140,7 +140,8 @@ class CutRing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flap:
-    """Cut *groups* for *cut_s*, heal for *healed_s*, *times* times."""
+    """Cut *groups* for *cut_s*, heal for *healed_s*, *times* times; a heal of all or of its *name*, and another flap of
+    that name, end it."""
 
     groups: tuple[Hosts, ...]
     cut_s: float
@@ -158,7 +159,7 @@ class Flap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heal:
-    """Take away the cut called *name*; None: all of them."""
+    """Take away the cut, or end the flap, called *name*; None: all of them."""
 
     name: str | None = None
 
@@ -331,10 +332,22 @@ def _to_cuts(world: World, fault: Cut | CutOneWay | CutRing | Flap | Heal) -> No
         case Heal():
             network.heal(fault.name, now=now)
         case Flap():
+            going_on = network.flaps[fault.name] = object()
             for round in range(fault.times):
-                at = round * (fault.cut_s + fault.healed_s)
-                _later(world, at, Cut(groups=fault.groups, name=fault.name))
-                _later(world, at + fault.cut_s, Heal(name=fault.name))
+                at = now + round * (fault.cut_s + fault.healed_s)
+                world.schedule(at, _flap, world, fault, going_on)
+                world.schedule(at + fault.cut_s, _lift, world, fault, going_on)
+
+
+def _flap(world: World, flap: Flap, going_on: object) -> None:
+    if world.network.flaps.get(flap.name) is going_on:
+        apply(world, Cut(groups=flap.groups, name=flap.name))
+
+
+def _lift(world: World, flap: Flap, going_on: object) -> None:
+    if world.network.flaps.get(flap.name) is going_on:
+        world.note(str(Heal(name=flap.name)))
+        world.network.lift(flap.name, now=world.now)
 
 
 def _to_hardware(world: World, fault: Lose | SetLink | SlowDown | SlowDisk | SetClockBack) -> None:

@@ -237,6 +237,8 @@ class Network:
         self._own: dict[int, Path] = {}
         self._cuts: dict[str, Cut] = {}
         self._cutting: list[Cut] = []
+        self.flaps: dict[str, object] = {}
+        """By the name of its cut, the flap that goes on."""
         self._former: list[tuple[float, list[Cut]]] = []
         """The cuts that held before, and until when."""
         self.changed_at = -math.inf
@@ -274,11 +276,18 @@ class Network:
         self._changed(now)
 
     def heal(self, name: str | None = None, *, now: float) -> None:
-        """Take away the cut called *name*, or all of them."""
+        """Take away the cut called *name*, or all of them, and end the flaps of that name, or all."""
         if name is None:
+            self.flaps.clear()
             self._cuts.clear()
         else:
+            self.flaps.pop(name, None)
             self._cuts.pop(name, None)
+        self._changed(now)
+
+    def lift(self, name: str, *, now: float) -> None:
+        """Take away the cut called *name*; its flap, if it is one's, goes on."""
+        self._cuts.pop(name, None)
         self._changed(now)
 
     def _changed(self, now: float) -> None:

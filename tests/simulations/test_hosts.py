@@ -15,6 +15,7 @@ from simulations.faults import (
     Fault,
     Flap,
     Freeze,
+    Heal,
     Leave,
     Lose,
     Register,
@@ -195,6 +196,35 @@ def test_a_flap_cuts_and_heals_as_often_as_it_says() -> None:
         world.run(1.0 if whole else 0.5)
         whole.append(world.network.reaches(0, 2))
     assert whole == [False, False, True, True, True] * 2 + [True, True]
+
+
+FLAP = Flap(groups=((0, 1), (2, 3)), cut_s=2.0, healed_s=3.0, times=3)
+
+
+@pytest.mark.parametrize("name", [None, FLAP.name])
+@pytest.mark.parametrize("healed_at", [1.0, 3.0, 6.0])
+def test_a_heal_ends_a_flap_that_goes_on(name: str | None, healed_at: float) -> None:
+    world = a_world()
+    apply(world, FLAP)
+    world.run(healed_at)
+    apply(world, Heal(name=name))
+    assert world.network.whole
+    at = world.network.changed_at
+    world.run(15.0)
+    assert world.network.changed_at == at
+
+
+def test_a_heal_of_another_name_leaves_a_flap_alone_and_a_later_flap_takes_over() -> None:
+    world = a_world()
+    apply(world, FLAP)
+    world.run(2.5)
+    apply(world, Heal(name="cut"))
+    apply(world, FLAP)
+    whole: list[bool] = []
+    for _ in range(8):
+        world.run(1.0 if whole else 0.5)
+        whole.append(world.network.whole)
+    assert whole == [False, False, True, True, True, False, False, True]
 
 
 def test_a_ring_lets_each_hear_its_next() -> None:
