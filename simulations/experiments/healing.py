@@ -73,7 +73,14 @@ def _lossy(nodes: int) -> Shape:
 
 def _flapping(nodes: int) -> Shape:
     left, right = split(nodes, 1, 1)
-    return Shape(fault=Flap(groups=(left, right), cut_s=20, healed_s=20, times=15), sides=(left, right))
+    return Shape(fault=Flap(groups=(left, right), cut_s=20, healed_s=20, times=1), sides=(left, right))
+
+
+def _fitted(flap: Flap, cut_s: float) -> Flap:
+    """Return *flap* with as many turns as fit into *cut_s*, stretched so that the heal comes in the middle of a cut."""
+    turns = int(cut_s // (flap.cut_s + flap.healed_s))
+    each_s = cut_s / (2 * turns + 0.5) if turns else cut_s + flap.cut_s
+    return replace(flap, cut_s=each_s, healed_s=each_s, times=turns + 1)
 
 
 SHAPES: dict[str, Callable[[int], Shape]] = {
@@ -209,7 +216,7 @@ class Cutting:
             faults.apply(world, Register(hosts=writers, id=id))
         world.run(BEFORE_S)
         for fault in (shape.fault, *shape.also):
-            faults.apply(world, fault)
+            faults.apply(world, _fitted(fault, cut_s) if isinstance(fault, Flap) else fault)
         self._isolated_s = _isolated(world, shape.lonely, cut_s)
         world.run_to(BEFORE_S + cut_s / 2)
         faults.apply(world, Deregister(hosts=writers, id="gone"))

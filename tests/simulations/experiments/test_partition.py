@@ -52,6 +52,25 @@ def test_a_single_member_that_is_cut_off_knows_it_and_all_is_one_after_the_heal(
     assert healed.views_s <= healed.same_s
 
 
+@pytest.mark.parametrize("cut_s", [1.0, 25.0, 39.0, 40.0, 79.0, 600.0])
+@pytest.mark.parametrize("later_s", [0.0, healing.BRANCH_S])
+def test_the_heal_of_a_flapping_cut_comes_while_the_sides_are_cut(cut_s: float, later_s: float) -> None:
+    cutting = healing.Cutting("flapping", 4, cut_s, 1)
+    cutting.world.run(later_s)
+    assert not cutting.world.network.reaches(0, 3)
+    assert cutting.world.network.reaches(0, 1)
+
+
+def test_a_flapping_cut_flaps_no_more_once_it_is_healed() -> None:
+    cutting = healing.Cutting("flapping", 4, 50.0, 1)
+    cuts = cutting.world.network.cut_off
+    assert cuts > 0
+    assert cutting.heal().other_violations == ()
+    at = cutting.world.network.changed_at
+    cutting.world.run(100.0)
+    assert cutting.world.network.changed_at == at
+
+
 def test_a_burst_is_the_worst_window_of_the_busiest_host() -> None:
     world = World(2, seed=1)
     burst = Burst(world)
