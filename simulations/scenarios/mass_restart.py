@@ -10,8 +10,9 @@ from simulations.steps import Expect, Run, Story
 def story(nodes: int) -> Story:
     at_least(nodes, 10)
     everybody = tuple(range(nodes))
-    forgetful, confused = everybody[1 : nodes // 5], everybody[1 : nodes // 10]
-    rest = (*everybody[:1], *everybody[nodes // 5 :])
+    forgetful = everybody[1 : max(4, nodes // 5)]
+    confused = forgetful[: max(2, nodes // 10 - 1)]
+    rest = (*everybody[:1], *everybody[1 + len(forgetful) :])
     return Story(
         about="A power cut: all come back at once from their peer books; no former self outranks anybody for long.",
         steps=(

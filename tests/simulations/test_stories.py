@@ -1,10 +1,12 @@
 """Every story passes its checkers in a small world; what cannot be told is refused."""
 
+from dataclasses import replace
+
 import pytest
 from click.testing import CliRunner
 
 from simulations.__main__ import main
-from simulations.faults import SetClockBack
+from simulations.faults import Restart, SetClockBack, SlowDisk
 from simulations.replay import Replay, parse
 from simulations.scenarios import STORIES
 from simulations.steps import play, world_of
@@ -20,10 +22,23 @@ def test_a_story_passes_all_checkers(name: str, nodes: int, seed: int) -> None:
     assert outcome.settled_s is not None
 
 
-def test_a_mass_restart_of_hosts_enough_for_a_clock_to_be_set_back_passes() -> None:
-    story = STORIES["mass_restart"](20)
-    assert any(isinstance(step, SetClockBack) and step.hosts for step in story.steps)
-    assert play(story, world_of(story, nodes=20, seed=3)).violations == []
+@pytest.mark.parametrize("nodes", [10, 16, 100])
+def test_a_mass_restart_sets_back_clocks_of_hosts_that_lose_their_disks(nodes: int) -> None:
+    steps = STORIES["mass_restart"](nodes).steps
+    (set_back,) = (step.hosts for step in steps if isinstance(step, SetClockBack))
+    (wiped,) = (step.hosts for step in steps if isinstance(step, Restart) and not step.disk)
+    started = [host for step in steps if isinstance(step, Restart) for host in step.hosts]
+    assert 2 <= len(set_back) < len(wiped)
+    assert set(set_back) <= set(wiped)
+    assert sorted(started) == list(range(nodes))
+
+
+def test_slow_nodes_fails_if_what_was_not_on_disk_comes_back() -> None:
+    story = STORIES["slow_nodes"](10)
+    quick_disk = tuple(replace(step, disk_s=0.0) if isinstance(step, SlowDisk) else step for step in story.steps)
+    story = replace(story, steps=quick_disk)
+    (violation,) = play(story, world_of(story, nodes=10, seed=1)).violations
+    assert "every catalog without unsaved of n9" in violation.what
 
 
 @pytest.mark.parametrize("name", list(STORIES))
