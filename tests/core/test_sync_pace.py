@@ -13,8 +13,16 @@ SOON_S = LAN.sync.reconnect_interval_s
 LONG_S = LAN.sync.interval_s
 
 
-def a_sync(*, changed: bool, opened_by_us: bool = True, fetch: bool = False) -> SyncFinished:
-    return SyncFinished(stream=1, address=home(BOB), peer=BOB, opened_by_us=opened_by_us, changed=changed, fetch=fetch)
+def a_sync(*, changed: bool, opened_by_us: bool = True, fetch: bool = False, sent: int = 0) -> SyncFinished:
+    return SyncFinished(
+        stream=1,
+        address=home(BOB),
+        peer=BOB,
+        opened_by_us=opened_by_us,
+        changed=changed,
+        fetch=fetch,
+        items_sent=sent,
+    )
 
 
 def a_pace() -> Pace:
@@ -86,6 +94,30 @@ def test_each_sync_that_changed_nothing_doubles_the_pause_up_to_the_interval() -
         pace.begun(now=50.0)
         pace.finished(a_sync(changed=False), whole_s=0.0, now=50.0)
         assert 0.5 * pause_s <= pace.due - 50.0 <= pause_s
+
+
+def test_a_sync_that_only_gave_found_a_difference_and_the_next_comes_as_soon() -> None:
+    """After a cut one member lacked three claims for two seconds: a sync had listed others, given some, and doubled the pause."""
+    pace = a_pace()
+    pace.begun(now=50.0)
+    pace.finished(a_sync(changed=False, sent=1), whole_s=0.4 * SOON_S, now=50.0)
+    assert 0.2 * SOON_S <= pace.due - 50.0 <= 0.4 * SOON_S
+
+
+def test_who_gives_again_and_again_and_learns_nothing_pauses_longer_until_it_learns_something() -> None:
+    """A peer refuses what is beyond its limits, and lacks it in the next sync as well."""
+    pace = a_pace()
+    dues = []
+    for sent in (1, 0, 1, 1, 1, 1, 0, 1):
+        pace.begun(now=50.0)
+        pace.finished(a_sync(changed=False, sent=sent), whole_s=0.0, now=50.0)
+        dues.append(pace.due - 50.0)
+    assert max(dues[at] for at in (0, 2, 3, 4)) <= HURRY * SOON_S
+    assert dues[-1] >= 0.5 * 8 * SOON_S
+    pace.finished(a_sync(changed=True), whole_s=0.0, now=50.0)
+    pace.begun(now=50.0)
+    pace.finished(a_sync(changed=False, sent=1), whole_s=0.0, now=50.0)
+    assert pace.due - 50.0 <= HURRY * SOON_S
 
 
 def test_what_may_have_been_missed_hastens_the_next_sync_and_never_delays_it() -> None:
