@@ -142,7 +142,9 @@ class Streams:
             return
         _count(client.host, server.host, HEADER_BYTES)
         there = world.network.transit(client.host.number, server.host.number, HEADER_BYTES, world.now)
-        back = world.network.transit(server.host.number, client.host.number, HEADER_BYTES, there)
+        back = there
+        if there < math.inf:
+            back = world.network.transit(server.host.number, client.host.number, HEADER_BYTES, there)
         if back < math.inf:
             world.schedule(there, self._syn_arrived, connection, back, attempt)
         else:

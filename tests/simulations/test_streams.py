@@ -162,3 +162,12 @@ def test_a_frozen_process_is_connected_to_by_its_kernel_and_hears_of_it_when_it_
     world.thaw(1)
     world.run(1.0)
     assert [of for _, _, of in told(world, 1)] == [b"hello"]
+
+
+def test_a_syn_that_is_lost_takes_nothing_of_the_bandwidth_back() -> None:
+    world = two_hosts()
+    world.network.set_link(0, 1, Link(loss=1.0))
+    world.network.set_link(1, 0, Link(delay_s=DELAY_S, jitter_s=0.0, bytes_per_s=1_000.0))
+    connect(world)
+    world.run(0.5)
+    assert world.network.transit(1, 0, 100, world.now) == pytest.approx(world.now + 0.1 + DELAY_S)
