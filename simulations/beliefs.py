@@ -19,10 +19,10 @@ class Beliefs:
         """`of[observer][subject]`; None while the observer does not run."""
         self.counts = [[0] * 5 for _ in range(hosts)]
 
-    def begin(self, observer: int, *, knows_all: bool) -> None:
-        """A process of *observer* starts, knowing itself, or everybody as alive."""
+    def begin(self, observer: int, *, knows: int) -> None:
+        """A process of *observer* starts, knowing itself and the first *knows* hosts, as alive."""
         self.end(observer)
-        row = bytearray([ALIVE if knows_all else UNKNOWN]) * self.hosts
+        row = bytearray([ALIVE]) * knows + bytearray([UNKNOWN]) * (self.hosts - knows)
         row[observer] = ALIVE
         self.of[observer] = row
         for subject, status in enumerate(row):

@@ -83,7 +83,8 @@ class NobodyDies(Watcher):
 class NoFalseIsolation(Watcher):
     """No healthy member takes itself for the one cut off while it reaches half of those whom it believes alive or suspect.
 
-    Between a quarter and a half it may; so may whose reach has changed in the last SINCE_S, or who was impaired.
+    Between a quarter and a half it may; so may whose reach has changed in the last SINCE_S, or who was impaired. Whoever is behind
+    a burst of loss is not reached: bursts outlast the three tries of a roll call.
     """
 
     SINCE_S = 5.0
@@ -92,13 +93,17 @@ class NoFalseIsolation(Watcher):
         if not isinstance(event, IsolationChanged) or not event.isolated or impaired(self, host):
             return
         world = self.world
-        row, since = world.beliefs.of[host.number], world.now - self.SINCE_S
+        row = world.beliefs.of[host.number]
         assert row is not None
         believed = [other for other in world.hosts if other is not host and row[other.number] in (ALIVE, SUSPECT)]
-        reached = sum(other.well and world.network.linked(host.number, other.number, since=since) for other in believed)
+        reached = sum(other.well and self._reaches(host.number, other.number) for other in believed)
         if 2 * reached >= len(believed):
             what = f"{host.name} took itself for cut off, which reaches {reached} of the {len(believed)} it knows"
             world.fail("no false isolation", what)
+
+    def _reaches(self, one: int, other: int) -> bool:
+        network, since = self.world.network, self.world.now - self.SINCE_S
+        return network.linked(one, other, since=since) and not network.in_burst(one, other, since=since)
 
 
 class NobodyAliveStaysDead(Watcher):

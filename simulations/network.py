@@ -164,11 +164,13 @@ class Topology:
 class Path:
     """A link with what it remembers: the state of its bursts, and until when its bandwidth is spoken for."""
 
-    __slots__ = ("bad", "free_at", "link")
+    __slots__ = ("bad", "burst_at", "free_at", "link")
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.bad = False
+        self.burst_at = -math.inf
+        """When a packet last fell into a burst."""
         self.free_at = 0.0
 
 
@@ -310,6 +312,10 @@ class Network:
         cuts = [cut for until, former in self._former if until > since for cut in former] + self._cutting
         return not any(cut.blocks(one, other) or cut.blocks(other, one) for cut in cuts)
 
+    def in_burst(self, one: int, other: int, *, since: float) -> bool:
+        """Return whether a packet between *one* and *other*, either way, fell into a burst of loss since *since*."""
+        return any(path.burst_at >= since for path in (self._path(one, other), self._path(other, one)))
+
     def link(self, source: int, target: int) -> Link:
         return self._path(source, target).link
 
@@ -354,7 +360,8 @@ class Network:
         loss = link.loss
         if link.burst is not None:
             path.bad = random() >= link.burst.ends if path.bad else random() < link.burst.begins
-            loss = link.burst.loss if path.bad else loss
+            if path.bad:
+                loss, path.burst_at = link.burst.loss, now
         if loss and random() < loss:
             self.lost += 1
             return math.inf

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import extract_tb
+from typing import TypeVar
 
 from gossipd.config import LAN, ProtocolConfig
 from gossipd.node.node import Node
@@ -18,6 +19,8 @@ from simulations.host import HostSettings
 from simulations.network import Topology, check_amounts
 from simulations.watching import Violation, Watcher
 from simulations.world import World
+
+T = TypeVar("T")
 
 SETTLE_S = 40.0
 """Most that a story waits at its end for everybody to agree: longer than the interval between syncs."""
@@ -76,6 +79,8 @@ class Story:
     """Whether everybody knows everybody when it begins; else nobody runs yet."""
     services: int = 1
     """Instances that each host has registered at a warm start."""
+    late: int = 0
+    """How many hosts, the last, do not run yet after a warm start, and are known to nobody."""
     config: ProtocolConfig = LAN
     topology: Topology = field(default_factory=Topology)
     settings: HostSettings = field(default_factory=HostSettings)
@@ -119,8 +124,65 @@ def world_of(story: Story, *, nodes: int, seed: int, node_type: type[Node] = Nod
         shared=shared,
     )
     if story.warm:
-        world.start_warm(services=story.services)
+        world.start_warm(services=story.services, late=story.late)
     return world
+
+
+class Playing:
+    """A story while it is played: step by step, watched by *checkers* and *watchers*; *telling* hears each step begin.
+
+    A step that fails, and an exception out of a node, end it.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        checkers: Sequence[Watcher],
+        watchers: Sequence[Watcher] = (),
+        telling: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        self._world = world
+        self._telling = telling
+        self._took: list[tuple[str, float]] = []
+        for watcher in (*checkers, *watchers):
+            world.watch(watcher)
+
+    @property
+    def over(self) -> bool:
+        """Whether something was wrong, so that nothing more is done."""
+        return bool(self._world.violations)
+
+    def do(self, step: Step) -> None:
+        """Do *step*, unless it is over."""
+        if not self.over:
+            self._telling(f"{self._world.now:9.3f} s  {step}")
+            self._watched(lambda: _do(self._world, step, self._took))
+
+    def end(self, settle_s: float) -> Outcome:
+        """Wait until all agree, at most *settle_s*, unless it is over; let the checkers look once more. Once only."""
+        world, settled = self._world, None
+        if not self.over:
+            self._telling(f"{world.now:9.3f} s  wait until all agree, at most {settle_s:g} s")
+            settled = self._watched(lambda: world.run_until(lambda: agree(world), within_s=settle_s))
+        world.finish()
+        return Outcome(
+            violations=world.violations,
+            history_hash=world.history_hash(),
+            virtual_s=world.now,
+            events=world.steps,
+            took_s=self._took,
+            settled_s=settled,
+        )
+
+    def _watched(self, what: Callable[[], T]) -> T | None:
+        try:
+            return what()
+        except Exception as error:
+            place = extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}, line {place.lineno}"
+            self._world.fail("node", f"raised {type(error).__name__}: {error} ({where}, in {place.name})")
+            return None
 
 
 def play(
@@ -131,36 +193,12 @@ def play(
     watchers: Sequence[Watcher] = (),
     telling: Callable[[str], None] = lambda _sentence: None,
 ) -> Outcome:
-    """Play *story* in *world*, watched by *checkers* (None: the standard ones) and *watchers*; *telling* hears each step begin.
-
-    A step that fails, and an exception out of a node, end it.
-    """
-    for watcher in (*(standard(story.bounds) if checkers is None else checkers), *watchers):
-        world.watch(watcher)
-    took: list[tuple[str, float]] = []
-    settled: float | None = None
-    try:
-        for step in story.steps:
-            telling(f"{world.now:9.3f} s  {step}")
-            _do(world, step, took)
-            if world.violations:
-                break
-        else:
-            telling(f"{world.now:9.3f} s  wait until all agree, at most {story.settle_s:g} s")
-            settled = world.run_until(lambda: agree(world), within_s=story.settle_s)
-    except Exception as error:
-        place = extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}, line {place.lineno}"
-        world.fail("node", f"raised {type(error).__name__}: {error} ({where}, in {place.name})")
-    world.finish()
-    return Outcome(
-        violations=world.violations,
-        history_hash=world.history_hash(),
-        virtual_s=world.now,
-        events=world.steps,
-        took_s=took,
-        settled_s=settled,
-    )
+    """Play *story* in *world*, watched by *checkers* (None: the standard ones) and *watchers*; *telling* hears each step begin."""
+    checkers = standard(story.bounds) if checkers is None else checkers
+    playing = Playing(world, checkers=checkers, watchers=watchers, telling=telling)
+    for step in story.steps:
+        playing.do(step)
+    return playing.end(story.settle_s)
 
 
 def _do(world: World, step: Step, took: list[tuple[str, float]]) -> None:

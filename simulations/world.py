@@ -71,27 +71,29 @@ class World(Driving):
 
     # ------------------------------------------------------------------------------------------------------- life and death
 
-    def start_warm(self, services: int = 0) -> None:
-        """Start every host at once, all knowing each other as if they had met long ago, with nothing left to say.
+    def start_warm(self, services: int = 0, *, late: int = 0) -> None:
+        """Start all hosts at once but the last *late*, who are known to nobody; the others know each other as if they had
+        met long ago, with nothing left to say.
 
         *services*: how many kept instances each has registered, called web.
         """
         nodes: list[Node] = []
-        for host in self.hosts:
+        hosts = self.hosts[: len(self.hosts) - late]
+        for host in hosts:
             kept = [Service(name="web", id=f"web-{at}", port=8_000 + at) for at in range(services)]
             host.disk.kept = Kept(registrations=tuple(KeptRegistration(service=service) for service in kept))
             nodes.append(self._make_node(host, seeds=()))
             nodes[-1].start(now=host.clock(self.now))
-        clocks = [host.clock(self.now) for host in self.hosts]
+        clocks = [host.clock(self.now) for host in hosts]
         shared = self._shared is not None
         inside.warm(nodes, Random(f"{self.seed} phases"), clocks=clocks, shared=shared)
-        for host, node in zip(self.hosts, nodes, strict=True):
+        for host, node in zip(hosts, nodes, strict=True):
             host.impaired_at = -math.inf  # it has been well for long
-            self.beliefs.begin(host.number, knows_all=True)
+            self.beliefs.begin(host.number, knows=len(hosts))
             if self.synchronous:
                 inside.synchronise(node, first_probe_at=host.clock(self.now + 1.0))
             self._arm(host)
-        self.note("all hosts start warm")
+        self.note("all hosts start warm" if not late else f"{len(hosts)} hosts start warm")
 
     def start(self, number: int, *, seeds: Sequence[int] = (), peers: bool = True) -> None:
         """Start the process of host *number* with what is on its disk; *seeds* are hosts to join through.
@@ -101,7 +103,7 @@ class World(Driving):
         host = self.hosts[number]
         assert host.node is None, f"{host} runs already"
         node = self._make_node(host, seeds=[self.hosts[seed].address for seed in seeds], peers=peers)
-        self.beliefs.begin(number, knows_all=False)
+        self.beliefs.begin(number, knows=0)
         actions = node.start(now=host.clock(self.now))
         if self.synchronous:
             inside.synchronise(node, first_probe_at=host.clock(math.floor(self.now) + 1.0))

@@ -114,3 +114,11 @@ def test_distance_makes_delay_as_in_corrosion_s_model() -> None:
     placed = topology.place(210)
     assert [placed.count(site) for site in range(12)] == [30, 20, 20, 10, 20, 20, 20, 10, 10, 20, 20, 10]
     assert topology.between(0, 4).delay_s == pytest.approx(0.0414, rel=0.03)
+
+
+def test_a_burst_is_remembered_on_its_link_until_long_enough_ago() -> None:
+    network = a_network(Link(burst=Burst(begins=1.0, ends=1.0)))
+    network.transit(0, 1, 100, 7.0)
+    network.transit(0, 1, 100, 8.0)  # which ends it
+    assert [network.in_burst(1, 0, since=since) for since in (6.0, 7.5)] == [True, False]
+    assert not network.in_burst(0, 2, since=0.0)
