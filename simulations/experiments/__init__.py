@@ -6,6 +6,7 @@ from simulations.experiments import (
     first_detection,
     lifeguard,
     load,
+    other_side,
     partition,
     rumours,
     true_crash,
@@ -15,6 +16,7 @@ from simulations.experiments.result import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
     "lifeguard": lifeguard.EXPERIMENT,
+    "other-side": other_side.EXPERIMENT,
     "partition": partition.EXPERIMENT,
     "healing": partition.GOALS,
     "first-detection": first_detection.EXPERIMENT,

@@ -9,7 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from simulations import modes
-from simulations.experiments import EXPERIMENTS, first_detection, lifeguard, rumours, true_crash, uniform_loss
+from simulations.experiments import (
+    EXPERIMENTS,
+    first_detection,
+    lifeguard,
+    other_side,
+    rumours,
+    true_crash,
+    uniform_loss,
+)
 from simulations.experiments.command import register
 
 
@@ -43,6 +51,24 @@ def test_expected_detection_tends_to_the_limit(phases: str, few: float, many: fl
 def test_expected_detection_of_three_members_by_hand() -> None:
     by_hand = ((1 + 0.25) + (1 + 0.25 + 0.0625)) / 2  # a round of two slots: at its beginning, and in its middle
     assert first_detection.expected_periods(3, "synchronous") == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize(
+    ("probers", "probed", "periods"), [(500, 500, 14.48), (990, 10, 3.95), (999, 1, 2.0), (10, 990, 523)]
+)
+def test_the_last_of_the_other_side_is_expected_as_integrated(probers: int, probed: int, periods: float) -> None:
+    assert other_side.expected_periods(probers, probed) == pytest.approx(periods, rel=3e-3)
+
+
+def test_the_last_of_two_by_one_prober_is_at_the_end_of_its_list() -> None:
+    assert other_side.expected_periods(1, 2) == pytest.approx(2 * 2 / 3 + 1, rel=1e-3)  # the greater of two of (0, 2)
+
+
+def test_both_sides_of_a_cut_are_measured_where_both_have_probers_enough() -> None:
+    measured = other_side.measure(20, (7, 3), seed=1)
+    assert [sizes for sizes, _ in measured] == [(14, 6), (6, 14)]
+    assert [sizes for sizes, _ in other_side.measure(20, (1, 0), seed=1)] == [(19, 1)]
+    assert all(periods > 1 for _, periods in measured)
 
 
 def test_equal_seeds_measure_the_same() -> None:
