@@ -217,11 +217,26 @@ class Driving(Engine):
         return host.node.check_finished(run, result, now=host.clock(self.now))
 
     def _hold(self, host: Host, action: Action) -> None:
-        """A blocked process tries to send: into the socket's buffer, which is as large as the one for receiving."""
-        size = kernel_bytes(len(action.data)) * len(action.targets) if isinstance(action, SendDatagram) else 0
-        if host.outbox_bytes + size <= self.settings.receive_buffer_bytes:
-            host.outbox.append((action, size))
-            host.outbox_bytes += size
+        """A blocked process tries to send: into the socket's buffer, which is as large as the one for receiving.
+
+        What it closes before it was connected never is, so that no more streams wait than a process may have open.
+        """
+        if isinstance(action, SendDatagram):
+            size = kernel_bytes(len(action.data)) * len(action.targets)
+            if host.outbox_bytes + size > self.settings.receive_buffer_bytes:
+                host.traffic.unsent += len(action.targets)
+            else:
+                host.outbox.append((action, size))
+                host.outbox_bytes += size
+            return
+        if isinstance(action, CloseStream):
+            opening = (held for held, _ in host.outbox if isinstance(held, OpenStream) and held.stream == action.stream)
+            given_up = next(opening, None)
+            if given_up is not None:
+                host.outbox.remove((given_up, 0))
+                host.traffic.unsent += 1
+                return
+        host.outbox.append((action, 0))
 
     def _send(self, host: Host, action: SendDatagram) -> None:
         data, network, source = action.data, self.network, host.number

@@ -79,6 +79,8 @@ class Traffic:
     stream_bytes_in: int = 0
     overflowed: int = 0
     """Datagrams that found the receive buffer full."""
+    unsent: int = 0
+    """Of a blocked process: datagrams that found its outbox full, and streams that it gave up before they could begin."""
 
 
 Input = tuple[Callable[..., None], Any, Any, int]

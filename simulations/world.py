@@ -198,14 +198,23 @@ class World(Driving):
     # ------------------------------------------------------------------------------------------------------------- commands
 
     def command(self, number: int, ask: Callable[[Node, float], Sequence[Action]]) -> bool:
-        """Let *ask(node, its clock)* return actions, which are performed; False if the process is not there to answer."""
+        """Let *ask(node, its clock)* return actions, which are performed; False if there is no process to connect to.
+
+        Of a frozen process it is asked when that goes on, in the order of asking, unless it is stopped before.
+        """
         host = self.hosts[number]
-        if host.node is None or host.frozen:
+        if host.node is None:
             return False
-        actions = ask(host.node, host.clock(self.now))
-        self._perform(host, actions)
-        self._arm(host)
+        if host.frozen or any(step == self._asked for step, *_ in host.waiting):
+            host.waiting.append((self._asked, ask, None, 0))
+        else:
+            self._asked(host, ask, None)
         return True
+
+    def _asked(self, host: Host, ask: Callable[[Node, float], Sequence[Action]], _: object) -> None:
+        assert host.node is not None
+        self._perform(host, ask(host.node, host.clock(self.now)))
+        self._arm(host)
 
     def register(self, number: int, service: Service, *, checks: Sequence[Check] = ()) -> bool:
         """Register *service*, kept, with *checks* that bring what `Host.healths` says, on host *number*."""

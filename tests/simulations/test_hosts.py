@@ -5,9 +5,11 @@ import math
 import pytest
 
 from gossipd.ids import Address
-from gossipd.node.actions import Action, SendDatagram
+from gossipd.limits import STREAMS_OUTBOUND_MAX
+from gossipd.node.actions import Action, OpenStream, SendDatagram
 from gossipd.node.node import Node
-from gossipd.records import Health
+from gossipd.records import Health, Service
+from gossipd.wire.records import SERVICE_KEY_PREFIX
 from simulations import inside
 from simulations.beliefs import ALIVE
 from simulations.faults import (
@@ -127,6 +129,61 @@ def test_what_a_blocked_process_said_waits_in_a_bounded_buffer_and_leaves_first(
     assert 0 < held <= 10
     world.unblock(2)
     assert host.traffic.datagrams_out == sent + held
+
+
+def test_what_a_blocked_process_gives_up_or_has_no_room_for_is_dropped_and_counted() -> None:
+    world = a_world(receive_buffer_bytes=10 * 768)
+    host = world.hosts[2]
+    wanted: list[Action] = []
+
+    class Wanting(Node):
+        def handle_timer(self, *, now: float) -> list[Action]:
+            actions = super().handle_timer(now=now)
+            if self.me == "n2" and host.blocked:
+                wanted.extend(actions)
+            return actions
+
+    assert host.node is not None
+    host.node.__class__ = Wanting
+    world.block(2)
+    world.run(300.0)
+    opened = {action.stream for action in wanted if isinstance(action, OpenStream)}
+    held = {action.stream for action, _ in host.outbox if isinstance(action, OpenStream)}
+    said = sum(len(action.targets) for action in wanted if isinstance(action, SendDatagram))
+    assert len(opened) > 2 * STREAMS_OUTBOUND_MAX
+    assert len(held) <= STREAMS_OUTBOUND_MAX
+    assert len(held) == sum(not isinstance(action, SendDatagram) for action, _ in host.outbox)
+    datagrams = sum(len(action.targets) for action, _ in host.outbox if isinstance(action, SendDatagram))
+    assert host.traffic.unsent == said - datagrams + len(opened - held)
+    world.unblock(2)
+    world.run(30.0)
+    assert world.beliefs.counts[2][ALIVE] == 3
+
+
+def test_what_a_frozen_process_is_asked_it_does_in_order_when_it_goes_on() -> None:
+    world = a_world()
+    world.freeze(1)
+    assert world.register(1, Service(name="db", id="job", port=1))
+    assert world.register(1, Service(name="db", id="job", port=2))
+    world.run(2.0)
+    assert port_of(world) is None
+    world.thaw(1)
+    assert world.register(1, Service(name="db", id="job", port=3))
+    world.run(2.0)
+    assert port_of(world) == 3
+    world.freeze(1)
+    assert world.deregister(1, "job")
+    world.stop(1)
+    assert not world.deregister(1, "job")
+    world.start(1)
+    world.run(2.0)
+    assert port_of(world) == 3  # who asked has lost its connection
+
+
+def port_of(world: World) -> int | None:
+    node = world.hosts[1].node
+    assert node is not None
+    return inside.answered_port(node, "n1", SERVICE_KEY_PREFIX + "job")
 
 
 def test_some_datagrams_arrive_twice() -> None:
