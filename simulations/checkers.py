@@ -83,8 +83,8 @@ class NobodyDies(Watcher):
 class NoFalseIsolation(Watcher):
     """No healthy member takes itself for the one cut off while it reaches half of those whom it believes alive or suspect.
 
-    Between a quarter and a half it may; so may whose reach has changed in the last SINCE_S, or who was impaired. Whoever is behind
-    a burst of loss is not reached: bursts outlast the three tries of a roll call.
+    Between a quarter and a half it may; so may whose reach has changed in the last SINCE_S, or who was impaired. Not reached is who
+    is impaired, or behind a burst of loss: bursts outlast the three tries of a roll call.
     """
 
     SINCE_S = 5.0
@@ -96,14 +96,16 @@ class NoFalseIsolation(Watcher):
         row = world.beliefs.of[host.number]
         assert row is not None
         believed = [other for other in world.hosts if other is not host and row[other.number] in (ALIVE, SUSPECT)]
-        reached = sum(other.well and self._reaches(host.number, other.number) for other in believed)
+        reached = sum(self._reaches(host, other) for other in believed)
         if 2 * reached >= len(believed):
             what = f"{host.name} took itself for cut off, which reaches {reached} of the {len(believed)} it knows"
             world.fail("no false isolation", what)
 
-    def _reaches(self, one: int, other: int) -> bool:
+    def _reaches(self, one: Host, other: Host) -> bool:
         network, since = self.world.network, self.world.now - self.SINCE_S
-        return network.linked(one, other, since=since) and not network.in_burst(one, other, since=since)
+        if impaired(self, other, within_s=self.SINCE_S) or not network.linked(one.number, other.number, since=since):
+            return False
+        return not network.in_burst(one.number, other.number, since=since)
 
 
 class NobodyAliveStaysDead(Watcher):

@@ -17,8 +17,9 @@ from gossipd.node.actions import Action, SendDatagram
 from gossipd.node.node import Node
 from gossipd.records import Claim, Record, Status
 from gossipd.wire.messages import Ack, Ping
-from simulations.checkers import Bounds
-from simulations.faults import Crash, Cut, Deregister, Heal, Register, Restart, SetLink
+from simulations import inside
+from simulations.checkers import Bounds, NoFalseIsolation
+from simulations.faults import Crash, Cut, Deregister, Heal, Lose, Register, Restart, SetLink
 from simulations.network import LAN_LINK
 from simulations.steps import Outcome, Run, Step, Story, play, world_of
 
@@ -224,6 +225,16 @@ def test_the_same_story_passes_without_the_bug(checker: str, node_type: type[Nod
     assert node_type is not Node
     assert checker
     assert tell(steps, Node).violations == []
+
+
+def test_who_hears_only_members_that_lose_nearly_all_may_take_itself_for_cut_off() -> None:
+    deaf = tuple(range(1, NODES))
+    story = Story(about="All but one.", steps=(Lose(hosts=deaf, incoming=0.95, outgoing=0.95), Run(seconds=15)))
+    world = world_of(story, nodes=NODES, seed=1)
+    outcome = play(story, world, checkers=[NoFalseIsolation()])
+    assert world.hosts[0].node is not None
+    assert inside.isolated(world.hosts[0].node)
+    assert outcome.violations == []
 
 
 @pytest.mark.parametrize("deaths", [False, True])
