@@ -3,7 +3,8 @@
 It is judged by a roll call: many members are pinged at once, and we are isolated if fewer than a quarter of them answer within
 a period. What others claim of each other counts for nothing, or a sync that brings many suspects would isolate us. A roll call is
 held before we accuse somebody whose probe was lost on most of our helpers too, and when nobody at all was heard for some periods.
-While we are isolated there is one each period; it is over when half of those asked have answered, and then we sync at once.
+While we are isolated there is one each period; it is over when half of those asked have answered, or a quarter in each of
+CALLS_ENOUGH in a row, and then we sync at once: of those whom we knew, many may have crashed in the meantime, and never answer.
 
 A quarter, and not a half: each half of a cluster that is cut through the middle goes on, and so does whoever is left when a rack
 crashes. With one other member there is no telling which of the two failed, and it is the other who is held to have failed, or a
@@ -25,6 +26,9 @@ WAVES = (16, 16, 32)
 """Members asked in each third of a roll call. Where half of a large cluster answers, 3 of 4 roll calls are over after the first,
 and fewer than 16 of 64 answer once in 100,000."""
 
+CALLS_ENOUGH = 5
+"""Roll calls in a row, each with a quarter of answers or more, that end an isolation."""
+
 
 class _RollCall:
     """A roll call under way. Whoever is silent is asked again with each wave: three times at most, against loss."""
@@ -33,7 +37,7 @@ class _RollCall:
         self.to_ask = members
         """Not asked yet."""
         self.silent: dict[NodeId, None] = {}
-        self.answered = 0
+        self.answered: list[NodeId] = []
         self.sequences: dict[int, NodeId] = {}
         self.waves = 0
         self.next_wave = now
@@ -60,6 +64,8 @@ class Isolation:
         """When we last heard any member."""
         self.isolated = False
         self.roll_calls = 0
+        self._calls_enough = 0
+        """Roll calls in a row, since we are isolated, that would not have isolated us."""
 
     def heard(self, *, now: float) -> None:
         """A live member was heard."""
@@ -82,12 +88,8 @@ class Isolation:
         del call.sequences[ack.sequence]
         if source in call.silent:
             del call.silent[source]
-            call.answered += 1
-        if call.answered < len(call.silent):
-            return []
-        row = self._table.row(source) if self.isolated else None
-        effects = self._end(isolated=False)
-        return effects if row is None else [*effects, Reconnect(target=row.claim.address)]
+            call.answered.append(source)
+        return [] if len(call.answered) < len(call.silent) else self._end(isolated=False)
 
     def shift(self, by_s: float) -> None:
         """We slept for *by_s* seconds: our silence then was not the others'."""
@@ -113,8 +115,9 @@ class Isolation:
             return self._begin(now=now)
         if call.waves < len(WAVES):
             return self._ask(call, now=now)
-        few = 3 * call.answered < len(call.silent)
-        return self._end(isolated=self.isolated or few)
+        few = 3 * len(call.answered) < len(call.silent)
+        self._calls_enough = 0 if few else self._calls_enough + 1
+        return self._end(isolated=few or (self.isolated and self._calls_enough < CALLS_ENOUGH))
 
     @property
     def _may_ask(self) -> bool:
@@ -146,9 +149,13 @@ class Isolation:
         return effects
 
     def _end(self, *, isolated: bool) -> list[Effect]:
-        """The roll call is over: we are cut off and accuse nobody, or we are not and accuse whom we meant to."""
-        self._call = None
-        self.isolated = isolated
+        """The roll call is over: we are cut off and accuse nobody, or we are not: sync if we were, and accuse whom we meant to."""
+        call, back = self._call, self.isolated and not isolated
         accused = [] if isolated else list(self._doubted)
+        self._call, self.isolated = None, isolated
         self._doubted.clear()
-        return [Accuse(member=member) for member in accused]
+        if not isolated:
+            self._calls_enough = 0
+        row = self._table.row(call.answered[-1]) if back and call is not None and call.answered else None
+        effects: list[Effect] = [Accuse(member=member) for member in accused]
+        return effects if row is None else [*effects, Reconnect(target=row.claim.address)]

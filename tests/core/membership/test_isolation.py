@@ -8,7 +8,7 @@ import pytest
 
 from gossipd.config import LAN
 from gossipd.core.effects import Accuse, Effect, Reconnect, Send
-from gossipd.core.membership.isolation import WAVES, Isolation
+from gossipd.core.membership.isolation import CALLS_ENOUGH, WAVES, Isolation
 from gossipd.core.membership.table import Table
 from gossipd.ids import NodeId
 from gossipd.wire.messages import Ack, Ping
@@ -155,6 +155,21 @@ def test_isolation_ends_when_half_answer_and_then_we_sync_with_one_of_them() -> 
     assert roll_call(judge, by=others(3)) == []
     [sync] = roll_call(judge, by=others(4))
     assert sync in [Reconnect(target=home(name)) for name in others(4)]
+
+
+@pytest.mark.parametrize(("too_few_in", "calls"), [(None, CALLS_ENOUGH), (3, 3 + CALLS_ENOUGH)])
+def test_a_quarter_in_each_of_five_calls_in_a_row_ends_it_for_the_others_may_have_crashed_meanwhile(
+    too_few_in: int | None, calls: int
+) -> None:
+    """Found by a random world: of five whom it knew three had crashed while it was cut off, and it stayed isolated for ever."""
+    judge = cut_off(8)
+    before, came = judge.roll_calls, list[Effect]()
+    while judge.isolated:
+        came = judge.handle_timer(now=judge.next_deadline())
+        answers(judge, came, by=others(1 if judge.roll_calls - before == too_few_in else 2))
+    assert judge.roll_calls - before == calls
+    [sync] = came
+    assert sync in [Reconnect(target=home(name)) for name in others(2)]
 
 
 def test_while_isolated_there_is_a_roll_call_each_period() -> None:
