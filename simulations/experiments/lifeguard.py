@@ -11,7 +11,7 @@ and all at once. The lists of D and I are recalled, not found. They stall in one
 Counted are (observer, subject) verdicts, in two readings of what is false. FP and FP- are about *healthy* members, by anybody and
 by healthy ones. *any* is about members that live, the stalling included; but whoever stalls for 32 s is rightly found silent by
 everybody: 2,000 to 14,000 verdicts in one world, and the paper has 339,002 in thousands. Its FP- is 0.4 % of its FP: verdicts fell
-at the stalling, and hardly left them. Stuck members give both; blocked ones flood the healthy with what they held back.
+at the stalling, and hardly left them. Here they leave, with the first tick after a stall, before waiting refutations are read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
