@@ -29,8 +29,9 @@ from simulations.reality.trials import TRIALS, Play, Samples, hosts_of, leave, s
 
 NAME = "reality"
 LEAST, MOST = 5, 60
-QUIET_S = 8.0
-"""How long daemons are left alone to see what an input costs them."""
+QUIET_S, RESTS = 8.0, 2
+"""How long daemons are left alone to see what they take when nothing happens, and how often: the quietest time counts, since syncs
+go on for a while after all have met."""
 
 MOVES = 3
 """How often a member leaves and comes back, to see what that costs the others."""
@@ -133,22 +134,29 @@ class Check:
     def _machine(self, stage: RealStage) -> Machine:
         """Let nothing happen for a while, then some news spread, then a member leave and return; measure what that costs."""
         play = Play(stage, nodes=self.daemons, rng=Random(f"{self.seed} effort"))
-        begun = stage.effort()
-        stage.run(QUIET_S)
-        quiet = stage.effort()
-        idle = quiet.since(begun)
+        quiet, rests = stage.effort(), list[Effort]()
+        for _ in range(RESTS):
+            begun = quiet
+            stage.run(QUIET_S)
+            quiet = stage.effort()
+            rests.append(quiet.since(begun))
+        idle = min(rests, key=lambda rest: rest.cpu_s / rest.at_s)
         spread(play)
         busy = stage.effort().since(quiet)
         who = play.pick(1)
         before = stage.effort(spared=who)
+        started_s = []
         for _ in range(MOVES):
             leave(play, who)
+            started_s.append(stage.start_s(who[0], quiet=idle.cpu_s / idle.at_s / self.daemons))
         moves = stage.effort(spared=who).since(before)
         local_s = stage.local_s(times=max(1, LOCAL_REQUESTS // self.daemons))
+        member_s = _news_s(moves, idle) / (2 * MOVES * (self.daemons - 1))
         return Machine(
             cores=os.cpu_count() or 1,
             told_s=_news_s(busy, idle) / max(1, busy.told),
-            member_s=_news_s(moves, idle) / (2 * MOVES * (self.daemons - 1)),
+            member_s=member_s,
+            start_s=max(0.0, sum(started_s) / MOVES - member_s),
             link=link_of(stage.round_trips_s()),
             local_s=tuple(each / 2 for each in local_s),
         )

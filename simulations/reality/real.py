@@ -53,6 +53,7 @@ class RealStage:
         self._watchers = Watchers([], {"members": True, "services": True}, timeout_s=CALL_S)
         self._clients: dict[int, Client] = {}
         self._told = 0
+        self._cpu_at_ready_ns: dict[int, int] = {}
         self._starting: set[int] = set()
         """Whose process runs and has not answered yet."""
         self._up: set[int] = set()
@@ -174,6 +175,7 @@ class RealStage:
             epoch = client.call("info")["info"]["epoch"]  # type: ignore[index]
             ready = daemon.log("daemon ready", epoch=epoch)  # of this run: the log is kept over restarts
             if ready:
+                self._cpu_at_ready_ns[number] = self._cpu_ns(number)
                 self._watchers.add(number, daemon.socket)
         except (RequestError, OSError):
             ready = []
@@ -223,14 +225,20 @@ class RealStage:
         """Return what all daemons that run, but for *spared*, and this process did since they began."""
         cpu_ns = inputs = 0
         for number in sorted(self._up.difference(spared)):
-            schedstat = Path(
-                f"/proc/{self._daemon(number).process.pid}/schedstat"
-            ).read_text()  # one thread does it all
-            cpu_ns += int(schedstat.split()[0])
+            cpu_ns += self._cpu_ns(number)
             statistics = self._ask(number, "statistics")["statistics"]
             inputs += statistics["datagrams_received"] + statistics["shell"]["wakes"]
         cpu_s = cpu_ns / 1e9 + time.process_time()
         return Effort(at_s=time.monotonic(), cpu_s=cpu_s, inputs=inputs, told=self._told)
+
+    def start_s(self, number: int, *, quiet: float) -> float:
+        """Return the processor time that host *number* took since it was ready, beyond *quiet* seconds in each second."""
+        since_s = time.monotonic() - self.observed.born[number]
+        return (self._cpu_ns(number) - self._cpu_at_ready_ns[number]) / 1e9 - quiet * since_s
+
+    def _cpu_ns(self, number: int) -> int:
+        schedstat = Path(f"/proc/{self._daemon(number).process.pid}/schedstat").read_text()  # one thread does it all
+        return int(schedstat.split()[0])
 
     def round_trips_s(self) -> list[float]:
         """Return what each daemon measured of each other, as its rows tell."""

@@ -44,6 +44,8 @@ class Machine:
     same machine. Drawn from an exponential distribution, since others use the processors too. All else takes CPU_S."""
     member_s: float
     """The same of members that one input changes, with what they publish."""
+    start_s: float
+    """The same of a process that is ready, beyond what it hears: code that runs for the first time, and a watch that begins."""
     link: Link
     """From one daemon to another, with the wait for a processor that others use, but without CPU_S."""
     local_s: tuple[float, ...]
@@ -53,7 +55,7 @@ class Machine:
         least_s, most_s = self.link.delay_s, self.link.delay_s + self.link.jitter_s
         return (
             f"{self.cores} cores for all daemons; {self.told_s * 1e3:.1f} ms of processor for what changes records, "
-            f"{self.member_s * 1e3:.1f} ms for what changes a member, "
+            f"{self.member_s * 1e3:.1f} ms for what changes a member, {self.start_s * 1e3:.1f} ms for a start, "
             f"{CPU_S * 1e6:.0f} µs for anything else; {least_s * 1e3:.2f} to {most_s * 1e3:.2f} ms from one to another, "
             f"one packet in ten up to {self.link.reorder_s * 1e3:.1f} ms later; "
             f"{median(self.local_s) * 1e3:.1f} ms until a watch is told"
@@ -84,13 +86,19 @@ class SharedCores(Watcher):
         self._charged: dict[int, float] = {}
         """When an input that changed something last took time of each host."""
 
+    def on_start(self, host: Host) -> None:
+        self._charge(host, self._machine.start_s)
+
     def on_event(self, host: Host, event: Event) -> None:
         now = self.world.now
-        fresh = self._charged.get(host.number) != now
         mean_s = self._machine.member_s if isinstance(event, MemberChanged) else self._machine.told_s
-        if isinstance(event, MemberChanged | RecordChanged) and mean_s and fresh:
+        if isinstance(event, MemberChanged | RecordChanged) and self._charged.get(host.number) != now:
             self._charged[host.number] = now
-            host.busy_until = max(now, host.busy_until) + self._rng.expovariate(1 / mean_s)
+            self._charge(host, mean_s)
+
+    def _charge(self, host: Host, mean_s: float) -> None:
+        if mean_s:
+            host.busy_until = max(self.world.now, host.busy_until) + self._rng.expovariate(1 / mean_s)
 
     def on_input(self, host: Host) -> None:
         now = self.world.now

@@ -29,7 +29,9 @@ from simulations.reality.sockets import Watchers
 from simulations.reality.trials import TRIALS, Play, Samples, hosts_of
 from simulations.world import World
 
-MACHINE = Machine(cores=2, told_s=0.000_5, member_s=0.001, link=Link(delay_s=0.000_1), local_s=(0.000_5, 0.001))
+MACHINE = Machine(
+    cores=2, told_s=0.000_5, member_s=0.001, start_s=0.0, link=Link(delay_s=0.000_1), local_s=(0.000_5, 0.001)
+)
 
 
 def a_row(real: list[float], simulated: list[float]) -> Row:
@@ -179,6 +181,14 @@ def test_what_one_input_changes_costs_once_and_what_the_next_one_changes_costs_a
     assert host.busy_until > max(once, 0.001)
 
 
+def test_a_process_that_starts_takes_its_time_before_it_answers() -> None:
+    quick, slow = (
+        simulate(LOCAL, replace(MACHINE, start_s=start_s), ["crash"], nodes=6, seed=1) for start_s in (0.0, 0.05)
+    )
+    key = ("restart: alive everywhere", "s")
+    assert np.median(slow.taken[key]) > np.median(quick.taken[key]) + 0.01
+
+
 def test_the_same_steps_are_values_on_both_stages_and_what_one_cannot_do_it_says() -> None:
     stage = SimulatedStage(World(hosts_of(["join"], 5), seed=1, config=LOCAL), MACHINE)
     play = Play(stage, nodes=5, rng=Random(1))
@@ -208,6 +218,7 @@ def test_a_daemon_that_answers_before_this_run_of_it_is_ready_is_asked_again(mon
     monkeypatch.setattr(Watchers, "add", lambda *_watch: None)
     with RealStage(5, profile="local", network=Loopback("it is only a test")) as stage:
         monkeypatch.setattr(stage, "_daemon", lambda _number: daemon)
+        monkeypatch.setattr(stage, "_cpu_ns", lambda _number: 0)
         stage._starting.add(3)
         stage._greet(3)
         assert stage.running == set()
