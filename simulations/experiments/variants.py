@@ -78,11 +78,11 @@ class _Piggyback(Spreader):
 class _FixedPeriods(_NoConfirmations):
     periods: Callable[[int], int]
 
-    def start(self, member: NodeId, incarnation: Incarnation, accuser: NodeId, *, members: int, now: float) -> None:
-        super().start(member, incarnation, accuser, members=members, now=now)
-        suspicion = self._open[member]
-        suspicion.wanted, suspicion.least_s = 0, self.periods(members) * self._config.probe.interval_s
-        self._arm(member)
+    def _time(self, suspicion: Any, members: int) -> bool:
+        """Time it once: in the paper nobody looks again at how many members there are when the time is up."""
+        if not suspicion.least_s:
+            suspicion.least_s = self.periods(members) * self._config.probe.interval_s
+        return False
 
 
 class PiggybackNode(modes.PlainNode):

@@ -66,6 +66,20 @@ def test_swim_spreads_news_on_probes_alone_and_suspects_for_so_many_periods() ->
     assert sent < 7 * (at / 2 + 1) * 2.5  # a ping and an ack each period, helpers besides, and no tick
 
 
+@pytest.mark.parametrize(("suspects", "known", "wait_s"), [(False, 17, 0.0), (True, 17, 12.0), (True, 0, 6.0)])
+def test_a_suspicion_lasts_its_periods_and_is_not_timed_anew_when_it_runs_out(
+    suspects: bool, known: int, wait_s: float
+) -> None:
+    node_type = variants.piggyback_node(10.0, known=known, suspects=suspects)
+    world = World(2, seed=1, config=uniform_loss.figure_config(), node_type=node_type)
+    world.start_warm()
+    assert world.hosts[0].node is not None
+    suspicions = inside.machines(world.hosts[0].node).table.suspicions
+    suspicions.start(BOB, FIRST, NodeId("n2"), members=8, now=5.0)
+    assert suspicions.next_deadline() == 5.0 + wait_s
+    assert suspicions.pop_due(members=99, now=5.0 + wait_s) == [(BOB, FIRST)]
+
+
 def test_a_verdict_ends_its_victim_where_verdicts_are_final() -> None:
     node_type = variants.piggyback_node(10.0, known=17, suspects=False)
     world = World(
