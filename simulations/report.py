@@ -179,7 +179,7 @@ def run_all(budget: str, folder: Path, *, jobs: int) -> None:
 @click.option(
     "--budget",
     type=click.Choice(list(SWEEP_SEEDS)),
-    help="First run everything: short, more than half an hour of one core; full, more than a day of one. Default: what is there.",
+    help="First run everything: short, more than an hour of one core; full, more than a day of one. Default: what is there.",
 )
 @click.option(
     "--jobs",
