@@ -65,7 +65,7 @@ class Isolation:
         self.isolated = False
         self.roll_calls = 0
         self._calls_enough = 0
-        """Roll calls in a row, since we are isolated, that would not have isolated us."""
+        """Roll calls in a row that did not isolate us, or would not have; each isolation begins with one that did, at 0."""
 
     def heard(self, *, now: float) -> None:
         """A live member was heard."""
@@ -154,8 +154,6 @@ class Isolation:
         accused = [] if isolated else list(self._doubted)
         self._call, self.isolated = None, isolated
         self._doubted.clear()
-        if not isolated:
-            self._calls_enough = 0
         row = self._table.row(call.answered[-1]) if back and call is not None and call.answered else None
         effects: list[Effect] = [Accuse(member=member) for member in accused]
         return effects if row is None else [*effects, Reconnect(target=row.claim.address)]
