@@ -13,7 +13,7 @@ from gossipd.core.broadcast.spread import Spreader
 from gossipd.core.effects import Effect
 from gossipd.core.membership.probe import Prober
 from gossipd.core.membership.suspicion import Suspicions
-from gossipd.ids import Incarnation, NodeId
+from gossipd.ids import NodeId
 from gossipd.node.node import Node
 from simulations import inside, modes
 
@@ -30,10 +30,11 @@ class _NoConfirmations(Suspicions):
 
 
 class _PaperConfirmations(Suspicions):
-    def start(self, member: NodeId, incarnation: Incarnation, accuser: NodeId, *, members: int, now: float) -> None:
-        super().start(member, incarnation, accuser, members=members, now=now)
-        self._open[member].wanted = LHA_CONFIRMATIONS if members - 2 >= LHA_CONFIRMATIONS else 0
-        self._arm(member)
+    def _time(self, suspicion: Any, members: int) -> bool:
+        timed = super()._time(suspicion, members)
+        if timed:
+            suspicion.wanted = LHA_CONFIRMATIONS if members - 2 >= LHA_CONFIRMATIONS else 0
+        return timed
 
 
 class SwimNode(modes.PlainNode):
